@@ -1,0 +1,191 @@
+package handshake
+
+import (
+	"errors"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// Errors of Connect. They are values without detail: Connect is on the hot path
+// of a load generator.
+var (
+	ErrTupleInUse  = errors.New("handshake: tuple in use")
+	ErrTableFull   = errors.New("handshake: flow table full")
+	ErrOutputFull  = errors.New("handshake: output full, send what is queued first")
+	ErrUnreachable = errors.New("handshake: cannot connect to that address")
+)
+
+// Connect starts an active open: it makes a record in SYN-SENT and queues the
+// SYN in Output (ACT-001). The clock is the one of the last Handle, Advance or
+// SetClock. app comes back in events; path is handed on in segments.
+func (e *Engine) Connect(t wire.Tuple, app, path uint16) (FlowID, error) {
+	if t.Remote.IsZero() || t.Local.IsZero() || t.RemotePort == 0 || t.LocalPort == 0 ||
+		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local { // ACT-015
+		return FlowID{}, ErrUnreachable
+	}
+	if len(e.out) == cap(e.out) {
+		return FlowID{}, ErrOutputFull
+	}
+	sum := e.sumTuple(&t)
+	if idx := e.lookup(sum.Hash, &t); idx != 0 {
+		return FlowID{}, ErrTupleInUse
+	}
+	idx := e.alloc(&t, sum.Hash)
+	if idx == 0 {
+		return FlowID{}, ErrTableFull
+	}
+	r := &e.recs[idx]
+	iss := wire.Seq(cookie.ISN(sum.ISN, e.now))
+	r.state = SynSent
+	r.flags |= flagActive
+	r.app, r.path = app, path
+	r.sndUna, r.sndNxt = iss, iss+1
+	r.start, r.last = e.now64, e.now64-answerSpacing
+	e.opening++
+	e.ctr.Attempted++
+	e.sendSYN(r, idx, sum.TSOff)
+	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	return e.id(idx), nil
+}
+
+// sendSYN queues the SYN of SYN-SENT.
+func (e *Engine) sendSYN(r *record, idx uint32, tsOff uint32) {
+	s := e.emit(idx, false)
+	if s == nil {
+		return
+	}
+	v4 := r.flags&flagV6 == 0
+	s.Seq, s.Flags = r.sndUna, wire.FlagSYN
+	ts := !e.cfg.NoTimestamps
+	s.Win = e.synWindow(v4, ts)
+	e.synOptions(&s.Opt, ts, !e.cfg.NoSACK, !e.cfg.NoWScale, v4)
+	if ts {
+		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), 0 // TSP-001
+	}
+}
+
+// synSent is SYN-SENT: §3.10.7.3, in the order of its steps.
+func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
+	ackOK := false
+	if s.Flags&wire.FlagACK != 0 { // first: the ACK
+		if s.Ack != r.sndNxt {
+			if s.Flags&wire.FlagRST != 0 {
+				return e.count(DropRST) // ACT-005
+			}
+			// ACT-003: a leftover of the peer. Reset it and, once, try again at once.
+			if r.retries == 0 && r.flags&flagRetrans == 0 {
+				r.flags |= flagRetrans
+				e.ctr.SynRetrans++
+				e.sendSYN(r, idx, e.sum[i].TSOff)
+			}
+			return e.resetFor(s)
+		}
+		ackOK = true
+	}
+	if s.Flags&wire.FlagRST != 0 { // second: RST
+		if !ackOK {
+			return e.count(DropRST) // ACT-005
+		}
+		e.ended(idx, i, ReasonRefused) // ACT-004, ACT-008
+		return e.count(Consumed)
+	}
+	if s.Flags&wire.FlagSYN == 0 || s.Flags&wire.FlagFIN != 0 && !ackOK {
+		return e.count(DropBadFlags) // ACT-006
+	}
+	// fourth: SYN
+	v4 := r.flags&flagV6 == 0
+	if ackOK && !e.cfg.NoTimestamps && s.Opt.Has&wire.HasTimestamps != 0 && s.Opt.TSEcr != 0 { // ACT-009
+		off := e.sum[i].TSOff
+		first, now := e.tsFirst(r, off), cookie.TSVal(off, e.now)
+		if int32(s.Opt.TSEcr-first) < 0 || int32(now-s.Opt.TSEcr) < 0 {
+			return e.resetFor(s)
+		}
+	}
+	r.rcvNxt = s.Seq + 1 // text and FIN on it are not acknowledged (ACT-007)
+	r.mss = e.sendMSS(&s.Opt, v4)
+	r.path = s.Path
+	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)
+	r.synWnd(s.Win)
+	if ackOK {
+		e.establish(r, idx, s, i)
+		e.ack(r, s, i) // ACT-002
+		return e.answer(Answered)
+	}
+	// Simultaneous open (SIM-001): our SYN again, now with an ACK and all our options.
+	e.ctr.SimultaneousOpens++
+	r.state = SynRcvd
+	e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+	e.simultaneousSynAck(r, s, e.sum[i].TSOff)
+	return e.answer(Answered)
+}
+
+// simultaneousSynAck is the SYN-ACK of an active SYN-RECEIVED: it repeats what
+// our SYN offered, whatever the peer's SYN had (SIM-001).
+func (e *Engine) simultaneousSynAck(r *record, s *wire.Segment, tsOff uint32) {
+	e.synAck(r, s, tsOff)
+	v4 := r.flags&flagV6 == 0
+	e.synOptions(&s.Opt, !e.cfg.NoTimestamps, !e.cfg.NoSACK, !e.cfg.NoWScale, v4)
+	if !e.cfg.NoTimestamps {
+		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), r.tsRecent
+	}
+}
+
+// ICMPKind groups the ICMP errors by what they do to an attempt.
+type ICMPKind uint8
+
+// The kinds.
+const (
+	// ICMPSoft: net or host unreachable, time exceeded, parameter problem.
+	ICMPSoft ICMPKind = iota
+	// ICMPHard: port or protocol unreachable.
+	ICMPHard
+	// ICMPOther: anything else; ignored.
+	ICMPOther
+)
+
+// ICMP takes an ICMP error that quotes a segment of ours with sequence number
+// seq. A passive half-open whose ISS it quotes is dropped by a soft error (LSN-021); an
+// attempt ends by a hard one and remembers a soft one (ACT-013, RFC 5461). A
+// flow that is established is never hurt (MTU-008). It reports whether the
+// error was believed.
+func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
+	if kind == ICMPOther {
+		return false
+	}
+	idx := e.lookup(e.sumTuple(&t).Hash, &t)
+	if idx == 0 {
+		return false
+	}
+	r := &e.recs[idx]
+	switch r.state {
+	case SynRcvd:
+		if seq != r.sndUna {
+			return false
+		}
+		if r.flags&flagActive != 0 {
+			r.flags2 |= flagSoftError
+			e.ctr.SoftErrors++
+			return true
+		}
+		if kind != ICMPSoft {
+			return false
+		}
+		e.ctr.HalfOpenReset++
+		e.remove(idx)
+		return true
+	case SynSent:
+		if !r.sndUna.LessEq(seq) || !seq.LessEq(r.sndNxt) {
+			return false
+		}
+		if kind == ICMPHard {
+			e.ended(idx, -1, ReasonUnreachable)
+			return true
+		}
+		r.flags2 |= flagSoftError
+		e.ctr.SoftErrors++
+		return true
+	case StateInvalid, Closed, Listen, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck, TimeWait:
+	}
+	return false
+}

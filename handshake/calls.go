@@ -1,0 +1,193 @@
+package handshake
+
+import (
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// Abort resets a flow (RST-012) or gives up an attempt silently (ACT-012).
+// No event follows. It reports whether id was alive.
+func (e *Engine) Abort(id FlowID) bool {
+	r := e.get(id)
+	if r == nil || r.state == TimeWait {
+		return false
+	}
+	idx := id.idx
+	sum := e.sumOf(idx)
+	switch r.state {
+	case SynSent:
+		e.opening--
+		e.ctr.AttemptAborted++
+	case SynRcvd:
+		if r.flags&flagActive != 0 {
+			e.opening--
+			e.ctr.AttemptAborted++
+		} else {
+			e.ctr.HalfOpenReset++
+		}
+	default:
+		if s := e.emit(idx, false); s != nil {
+			e.head(r, s, wire.FlagRST|wire.FlagACK, sum.TSOff)
+			s.Win = 0
+			e.ctr.ResetsSent++
+		}
+		e.established--
+		e.ctr.Aborted++
+	}
+	e.removeHashed(idx, sum.Hash)
+	return true
+}
+
+// Close sends our FIN, after text that is under way if need be retransmitted with
+// it. It reports whether there was something to close.
+func (e *Engine) Close(id FlowID) bool {
+	r := e.get(id)
+	if r == nil {
+		return false
+	}
+	switch r.state {
+	case Established, CloseWait:
+	case SynSent:
+		return e.Abort(id)
+	case StateInvalid, Closed, Listen, SynRcvd, FinWait1, FinWait2, Closing, LastAck, TimeWait:
+		return false
+	}
+	if s := e.emit(id.idx, false); s != nil {
+		e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sumOf(id.idx).TSOff)
+	}
+	e.sentFIN(r, id.idx)
+	return true
+}
+
+// SendRoom is how many bytes Send takes now: one segment within the peer's
+// window, and nothing while text is under way.
+func (e *Engine) SendRoom(id FlowID) int {
+	r := e.get(id)
+	if r == nil || (r.state != Established && r.state != CloseWait) || r.sndUna != r.sndNxt {
+		return 0
+	}
+	n := int(r.mss)
+	if r.flags&flagTS != 0 {
+		n -= 12
+	}
+	return max(0, min(n, int(r.sndWnd())))
+}
+
+// Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
+// if fin is set. The caller keeps the text until EventAcked or EventClosed, since Output may ask
+// for it again. It reports whether the segment was taken.
+func (e *Engine) Send(id FlowID, n int, fin bool) bool {
+	if n <= 0 || n > e.SendRoom(id) || len(e.out) == cap(e.out) {
+		return false
+	}
+	r := &e.recs[id.idx]
+	s := e.emit(id.idx, true)
+	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
+	s.Len = uint32(n)
+	r.sndNxt += wire.Seq(n)
+	if fin {
+		s.Flags |= wire.FlagFIN
+		e.sentFIN(r, id.idx)
+	} else {
+		e.timers.arm(e.recs, id.idx, 0, e.nowMS)
+	}
+	return true
+}
+
+// outstanding is the text not yet acknowledged, without FIN.
+func (r *record) outstanding() uint32 {
+	n := uint32(r.sndNxt - r.sndUna)
+	if r.flags&flagFINSent != 0 && n > 0 {
+		n--
+	}
+	return n
+}
+
+// Advance sets the clock and fires due timers, at most budget of them and none
+// when Output is full. It returns how many fired.
+func (e *Engine) Advance(now Time, budget int) int {
+	e.now, e.nowMS, e.now64 = now, uint32(now/1e6), uint32(now/64)
+	if e.timers.armed == 0 {
+		return 0
+	}
+	fired := 0
+	for class := range numClasses {
+		for fired < budget && len(e.out) < cap(e.out) {
+			idx := e.timers.due(e.recs, class, e.nowMS)
+			if idx == 0 {
+				break
+			}
+			fired++
+			e.expire(idx, class)
+		}
+	}
+	return fired
+}
+
+// NextTimer returns the time from the last clock to the next deadline in
+// milliseconds, and false when nothing is armed.
+func (e *Engine) NextTimer() (uint32, bool) { return e.timers.next(e.recs, e.nowMS) }
+
+func (e *Engine) expire(idx uint32, class int) {
+	r := &e.recs[idx]
+	limit := e.cfg.DataRetries
+	switch r.state {
+	case TimeWait:
+		e.remove(idx)
+		return
+	case FinWait2: // TWT-008
+		e.ended(idx, -1, ReasonDone)
+		return
+	case SynSent:
+		limit = e.cfg.SYNRetries
+	case SynRcvd:
+		limit = e.cfg.SYNACKRetries
+		if r.flags&flagActive != 0 {
+			limit = e.cfg.SYNRetries
+		}
+	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
+	}
+	if int(r.retries) >= limit {
+		if r.state == SynRcvd && r.flags&flagActive == 0 {
+			e.ctr.HalfOpenTimedOut++
+			e.remove(idx)
+			return
+		}
+		e.ended(idx, -1, ReasonTimedOut)
+		return
+	}
+	r.retries++
+	e.timers.arm(e.recs, idx, min(class+1, backoffClasses-1), e.nowMS)
+	tsOff := e.sumOf(idx).TSOff
+	switch r.state {
+	case SynSent:
+		r.flags |= flagRetrans
+		e.ctr.SynRetrans++
+		e.sendSYN(r, idx, tsOff)
+	case SynRcvd:
+		r.flags |= flagRetrans
+		e.ctr.SynAckRetrans++
+		if s := e.emit(idx, false); s != nil {
+			if r.flags&flagActive != 0 {
+				e.simultaneousSynAck(r, s, tsOff)
+			} else {
+				e.synAck(r, s, tsOff)
+			}
+		}
+	default:
+		e.ctr.DataRetrans++
+		n := r.outstanding()
+		s := e.emit(idx, n > 0)
+		if s == nil {
+			return
+		}
+		e.head(r, s, wire.FlagACK, tsOff)
+		s.Seq = r.sndUna
+		s.Len = n
+		if n > 0 {
+			s.Flags |= wire.FlagPSH
+		}
+		if r.flags&flagFINSent != 0 {
+			s.Flags |= wire.FlagFIN
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package handshake
+
+import (
+	"fmt"
+	"time"
+)
+
+// Time is the clock of an Engine in nanoseconds: monotonic, and close to Unix
+// time so that a fleet agrees on timestamp clocks. It is read once per burst.
+type Time = int64
+
+// CookiePolicy says when a SYN is answered by a cookie instead of a record.
+type CookiePolicy uint8
+
+// The policies.
+const (
+	// CookiesPressure: a record while the half-open table has room, cookies
+	// between the high mark and the low mark (CKI-015 "auto").
+	CookiesPressure CookiePolicy = iota
+	// CookiesNever: a full table drops SYNs.
+	CookiesNever
+	// CookiesAlways: no half-open record is ever made.
+	CookiesAlways
+)
+
+// ParseCookiePolicy reads "never", "always" or "pressure".
+func ParseCookiePolicy(s string) (CookiePolicy, error) {
+	switch s {
+	case "pressure":
+		return CookiesPressure, nil
+	case "never":
+		return CookiesNever, nil
+	case "always":
+		return CookiesAlways, nil
+	}
+	return 0, fmt.Errorf("handshake: cookie policy %q: want never, always or pressure", s)
+}
+
+// String is the inverse of ParseCookiePolicy.
+func (p CookiePolicy) String() string {
+	switch p {
+	case CookiesNever:
+		return "never"
+	case CookiesAlways:
+		return "always"
+	case CookiesPressure:
+	}
+	return "pressure"
+}
+
+// Config is the constant set-up of an Engine. The zero value of each field
+// means the default named beside it.
+type Config struct {
+	// MaxFlows bounds the records (half-open, established and TIME-WAIT
+	// together). Default 65536, at most 2^30.
+	MaxFlows int
+	// MaxHalfOpen bounds the passive half-open records. Default MaxFlows/2.
+	MaxHalfOpen int
+
+	Cookies CookiePolicy
+	// HighMark and LowMark are half-open counts between which CookiesPressure
+	// enters and leaves cookie mode. Defaults: MaxHalfOpen/2 and HighMark/2.
+	HighMark, LowMark int
+	// MinStay is the least time in cookie mode. Default 1 s.
+	MinStay time.Duration
+	// CookieLife is how long after the last cookie was sent ACKs are still
+	// checked for one (CKI-016). Default 2 min. CookieFleet checks always,
+	// since another node may have sent the SYN-ACK.
+	CookieLife  time.Duration
+	CookieFleet bool
+
+	// MTU gives the announced MSS: MTU-40 and MTU-60 (MTU-001). Default 1500.
+	MTU int
+	// MSS lowers the announced MSS when above 0 (MTU-002).
+	MSS int
+	// RcvWindow is the receive window in bytes. Default 256 KiB. The window
+	// scale is the smallest that can express it (WND-002).
+	RcvWindow int
+	// NoTimestamps, NoSACK and NoWScale leave options out on both roles.
+	NoTimestamps, NoSACK, NoWScale bool
+
+	// SYNRetries and SYNACKRetries are retransmissions after the first copy.
+	// Defaults 6 and 5 (RTX-001, RTX-002); negative means none.
+	SYNRetries, SYNACKRetries int
+	// DataRetries bounds retransmissions of text and FIN. Default 7 (127 s).
+	DataRetries int
+	// InitialRTO and MaxRTO bound the exponential back-off. Defaults 1 s and 120 s.
+	InitialRTO, MaxRTO time.Duration
+	// TimeWait is 2·MSL. Default 60 s; negative skips TIME-WAIT, as a load
+	// generator may (TWT-013).
+	TimeWait time.Duration
+	// FinWait2 ends a FIN-WAIT-2 nobody owns (TWT-008). Default 60 s.
+	FinWait2 time.Duration
+}
+
+func (c Config) withDefaults() (Config, error) {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	defD := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxFlows, 65536)
+	if c.MaxFlows < 1 || c.MaxFlows > 1<<30 {
+		return c, fmt.Errorf("handshake: MaxFlows %d: want 1..%d", c.MaxFlows, 1<<30)
+	}
+	def(&c.MaxHalfOpen, max(1, c.MaxFlows/2))
+	if c.MaxHalfOpen < 1 || c.MaxHalfOpen > c.MaxFlows {
+		return c, fmt.Errorf("handshake: MaxHalfOpen %d: want 1..MaxFlows (%d)", c.MaxHalfOpen, c.MaxFlows)
+	}
+	def(&c.HighMark, max(1, c.MaxHalfOpen/2))
+	def(&c.LowMark, max(1, c.HighMark/2))
+	if c.HighMark < 1 || c.HighMark > c.MaxHalfOpen || c.LowMark < 1 || c.LowMark > c.HighMark {
+		return c, fmt.Errorf("handshake: marks low %d high %d: want 1 ≤ low ≤ high ≤ MaxHalfOpen (%d)", c.LowMark, c.HighMark, c.MaxHalfOpen)
+	}
+	defD(&c.MinStay, time.Second)
+	defD(&c.CookieLife, 2*time.Minute)
+	def(&c.MTU, 1500)
+	if c.MTU < 576 || c.MTU > 65535 {
+		return c, fmt.Errorf("handshake: MTU %d: want 576..65535", c.MTU)
+	}
+	if c.MSS < 0 || (c.MSS > 0 && c.MSS < 48) || c.MSS > 65495 {
+		return c, fmt.Errorf("handshake: MSS %d: want 48..65495, or 0 to derive it from the MTU", c.MSS)
+	}
+	def(&c.RcvWindow, 256<<10)
+	if c.RcvWindow < 1460 || c.RcvWindow > 65535<<14 {
+		return c, fmt.Errorf("handshake: RcvWindow %d: want 1460..%d bytes", c.RcvWindow, 65535<<14)
+	}
+	if c.NoWScale {
+		c.RcvWindow = min(c.RcvWindow, 65535)
+	}
+	def(&c.SYNRetries, 6)
+	def(&c.SYNACKRetries, 5)
+	def(&c.DataRetries, 7)
+	for _, r := range []struct {
+		name string
+		v    *int
+	}{{"SYNRetries", &c.SYNRetries}, {"SYNACKRetries", &c.SYNACKRetries}, {"DataRetries", &c.DataRetries}} {
+		if *r.v < 0 {
+			*r.v = 0
+		}
+		if *r.v > 30 {
+			return c, fmt.Errorf("handshake: %s %d: want at most 30", r.name, *r.v)
+		}
+	}
+	defD(&c.InitialRTO, time.Second)
+	defD(&c.MaxRTO, 120*time.Second)
+	if c.InitialRTO < time.Millisecond || c.MaxRTO < c.InitialRTO || c.MaxRTO > time.Hour {
+		return c, fmt.Errorf("handshake: RTO %v..%v: want 1ms ≤ InitialRTO ≤ MaxRTO ≤ 1h", c.InitialRTO, c.MaxRTO)
+	}
+	defD(&c.TimeWait, time.Minute)
+	defD(&c.FinWait2, time.Minute)
+	if c.TimeWait > time.Hour || c.FinWait2 < time.Millisecond || c.FinWait2 > time.Hour {
+		return c, fmt.Errorf("handshake: TimeWait %v, FinWait2 %v: want at most 1h", c.TimeWait, c.FinWait2)
+	}
+	return c, nil
+}

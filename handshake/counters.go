@@ -1,0 +1,107 @@
+package handshake
+
+// Counters are the totals of an Engine since New. They belong to the engine's
+// goroutine; copy them to publish.
+type Counters struct {
+	// Segments in = sum of Outcome (FLD-010).
+	Segments uint64
+	Outcome  [NumOutcomes]uint64
+
+	// SYNs of new connections: SynIn = SynAcks + Cookies + SynDropped. A repeated SYN
+	// is counted in SynRepeats instead.
+	SynIn, SynAcks, Cookies, SynDropped uint64
+	SynRepeats                          uint64
+	// CookiesOK + CookiesBad is the number of ACKs checked for a cookie.
+	CookiesOK, CookiesBad uint64
+
+	// Passive opens: Accepted flows, and half-opens that ended otherwise.
+	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + CookieNoRoom + half-open now.
+	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, CookieNoRoom uint64
+
+	// Active opens: Attempted = Connected + Refused + TimedOut + Unreachable + AttemptAborted + SYN-SENT now.
+	Attempted, Connected, Refused, TimedOut, Unreachable, AttemptAborted uint64
+
+	// Established flows: Accepted + Connected = Done + Reset + Broken + Aborted + established now.
+	// Broken ran out of retries, Aborted was reset by this side.
+	Done, Reset, Broken, Aborted uint64
+
+	SimultaneousOpens uint64
+	SynRetrans        uint64
+	SynAckRetrans     uint64
+	DataRetrans       uint64
+	ResetsSent        uint64
+	TimeWaits         uint64
+	TimeWaitRecycled  uint64
+	CookieModeEntered uint64
+	SoftErrors        uint64
+	// PayloadBytes is text delivered in order.
+	PayloadBytes uint64
+
+	// Gauges.
+	HalfOpen, Opening, Flows, EstablishedNow uint64
+}
+
+// Add adds o to c, for totals over engines.
+func (c *Counters) Add(o *Counters) {
+	for i := range c.Outcome {
+		c.Outcome[i] += o.Outcome[i]
+	}
+	c.Segments += o.Segments
+	c.SynIn += o.SynIn
+	c.SynAcks += o.SynAcks
+	c.Cookies += o.Cookies
+	c.SynDropped += o.SynDropped
+	c.SynRepeats += o.SynRepeats
+	c.CookiesOK += o.CookiesOK
+	c.CookiesBad += o.CookiesBad
+	c.Accepted += o.Accepted
+	c.HalfOpenReset += o.HalfOpenReset
+	c.HalfOpenTimedOut += o.HalfOpenTimedOut
+	c.HalfOpenReplaced += o.HalfOpenReplaced
+	c.CookieNoRoom += o.CookieNoRoom
+	c.Attempted += o.Attempted
+	c.Connected += o.Connected
+	c.Refused += o.Refused
+	c.TimedOut += o.TimedOut
+	c.Unreachable += o.Unreachable
+	c.AttemptAborted += o.AttemptAborted
+	c.Done += o.Done
+	c.Reset += o.Reset
+	c.Broken += o.Broken
+	c.Aborted += o.Aborted
+	c.SimultaneousOpens += o.SimultaneousOpens
+	c.SynRetrans += o.SynRetrans
+	c.SynAckRetrans += o.SynAckRetrans
+	c.DataRetrans += o.DataRetrans
+	c.ResetsSent += o.ResetsSent
+	c.TimeWaits += o.TimeWaits
+	c.TimeWaitRecycled += o.TimeWaitRecycled
+	c.CookieModeEntered += o.CookieModeEntered
+	c.SoftErrors += o.SoftErrors
+	c.PayloadBytes += o.PayloadBytes
+	c.HalfOpen += o.HalfOpen
+	c.Opening += o.Opening
+	c.Flows += o.Flows
+	c.EstablishedNow += o.EstablishedNow
+}
+
+// Check returns the name of the first equation that does not close, or "".
+func (c *Counters) Check() string {
+	var sum uint64
+	for _, n := range c.Outcome {
+		sum += n
+	}
+	switch {
+	case c.Segments != sum:
+		return "segments in = sum of outcomes"
+	case c.SynIn != c.SynAcks+c.Cookies+c.SynDropped:
+		return "syn in = syn-acks + cookies + dropped"
+	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.CookieNoRoom+c.HalfOpen:
+		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + no room + half-open"
+	case c.Attempted != c.Connected+c.Refused+c.TimedOut+c.Unreachable+c.AttemptAborted+c.Opening:
+		return "attempted = connected + refused + timed out + unreachable + aborted + opening"
+	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
+		return "accepted + connected = done + reset + broken + aborted + established now"
+	}
+	return ""
+}

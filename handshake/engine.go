@@ -1,0 +1,328 @@
+package handshake
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/hugepages"
+)
+
+// MaxBurst is the largest number of segments Handle takes.
+const MaxBurst = 64
+
+// answerSpacing is the least distance of two repeated SYN-ACKs or challenge
+// ACKs of one flow (LSN-006, RST-008; Linux tcp_invalid_ratelimit), in 64 ns ticks.
+const answerSpacing = uint32(500 * time.Millisecond / 64)
+
+// maxOutput bounds the segments waiting in Output. Timers and Connect stop
+// there and go on when the caller has sent some.
+const maxOutput = 1024
+
+// Action says what the caller does with a segment after Handle.
+type Action uint8
+
+// The actions.
+const (
+	// Silent: nothing is sent.
+	Silent Action = iota
+	// Answer: the segment now holds the answer, same tuple and path.
+	Answer
+)
+
+// Out is a segment the engine starts itself. When Payload is set, Seg.Len bytes
+// of the text given to Send for Flow belong into it.
+type Out struct {
+	Seg     wire.Segment
+	Flow    FlowID
+	Payload bool
+}
+
+// Engine is the handshake engine of one core. It belongs to one goroutine.
+type Engine struct {
+	cfg    Config
+	hasher *cookie.Hasher
+	arena  *hugepages.Arena
+
+	recs  []record
+	addr6 []addrs6
+	tab   table
+	fresh uint32 // first record never used
+	free  uint32 // list through record.next
+	limbo uint32 // removed in this burst
+
+	timers    timers
+	listeners listeners
+
+	flows, halfOpen, opening, established int
+
+	// The clock of this burst.
+	now   Time
+	nowMS uint32
+	now64 uint32
+
+	keys        *cookie.Keys
+	cookieMode  bool
+	cookieSince Time
+	cookieSent  Time // 0: never
+
+	ownShift     uint8
+	mss4, mss6   uint16
+	win4, win6   uint16 // initial window field without timestamps, IPv4 and IPv6
+	win4t, win6t uint16 // with timestamps
+
+	ctr    Counters
+	events []Event
+	out    []Out
+
+	// Scratch of Handle.
+	tup     [MaxBurst]cookie.Tuple
+	sum     [MaxBurst]cookie.Sum
+	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
+	vin     [MaxBurst]cookie.VerifyInput
+	vres    [MaxBurst]cookie.Result
+	min     [MaxBurst]cookie.Input
+	mres    [MaxBurst]cookie.Minted
+	mseg    [MaxBurst]uint8
+	nmint   int
+	one     [1]cookie.Tuple
+	oneSum  [1]cookie.Sum
+	sink    uint32
+}
+
+// New makes an engine. The hasher gives table hashes, ISNs and timestamp offsets
+// and must not be used by another goroutine. The engine owns its memory
+// until Free.
+func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if hasher == nil {
+		return nil, fmt.Errorf("handshake: New needs a cookie.Hasher")
+	}
+	n := cfg.MaxFlows + 1 // index 0 is nil
+	nb := tableBuckets(cfg.MaxFlows)
+	arena, err := hugepages.Alloc(n*64+nb*64+n*32+3*4096, hugepages.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
+	}
+	e := &Engine{cfg: cfg, hasher: hasher, arena: arena, fresh: 1}
+	e.recs, err = hugepages.Slice[record](arena, n)
+	if err == nil {
+		e.addr6, err = hugepages.Slice[addrs6](arena, n)
+	}
+	var b []bucket
+	if err == nil {
+		b, err = hugepages.Slice[bucket](arena, nb)
+	}
+	if err != nil {
+		_ = arena.Free()
+		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
+	}
+	e.tab.init(b)
+	e.timers.init(&cfg)
+	e.events = make([]Event, 0, 4*MaxBurst)
+	e.out = make([]Out, 0, maxOutput)
+
+	mss := func(overhead int) uint16 {
+		m := cfg.MTU - overhead
+		if cfg.MSS > 0 {
+			m = min(m, cfg.MSS)
+		}
+		return uint16(m)
+	}
+	e.mss4, e.mss6 = mss(40), mss(60)
+	if !cfg.NoWScale {
+		for cfg.RcvWindow > 65535<<e.ownShift {
+			e.ownShift++
+		}
+	}
+	// A whole number of segments (WND-003).
+	win := func(mss uint16, opt int) uint16 {
+		w := min(cfg.RcvWindow, 65535)
+		seg := int(mss) - opt
+		if w < seg {
+			return uint16(w)
+		}
+		return uint16(w / seg * seg)
+	}
+	e.win4, e.win6 = win(e.mss4, 0), win(e.mss6, 0)
+	e.win4t, e.win6t = win(e.mss4, 12), win(e.mss6, 12)
+	return e, nil
+}
+
+// Free returns the memory of the tables. The engine must not be used afterwards.
+func (e *Engine) Free() error { return e.arena.Free() }
+
+// Memory says where the tables live, for reports.
+func (e *Engine) Memory() string { return e.arena.String() }
+
+// Config returns the configuration with defaults filled in.
+func (e *Engine) Config() Config { return e.cfg }
+
+// Counters returns the totals; gauges are as of now.
+func (e *Engine) Counters() Counters {
+	c := e.ctr
+	c.HalfOpen, c.Opening = uint64(e.halfOpen), uint64(e.opening)
+	c.Flows, c.EstablishedNow = uint64(e.flows), uint64(e.established)
+	return c
+}
+
+// SetClock sets the time and the cookie keys without handling segments, for
+// Connect and the application calls of an idle engine. Time must not go back.
+func (e *Engine) SetClock(now Time, keys *cookie.Keys) {
+	e.now, e.nowMS, e.now64, e.keys = now, uint32(now/1e6), uint32(now/64), keys
+}
+
+// Handle decides a burst of at most MaxBurst received segments, which are
+// overwritten by their answers where act says Answer. Events are appended to
+// Events. len(act) ≥ len(segs).
+func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []Action) {
+	if len(segs) == 0 {
+		return
+	}
+	e.SetClock(now, keys)
+	n := len(segs)
+	act = act[:n]
+	for i := range segs {
+		s := &segs[i]
+		e.tup[i] = cookieTuple(&s.Tuple)
+	}
+	e.hasher.Sum(e.sum[:n], e.tup[:n])
+	for i := range n {
+		e.sink += e.tab.touch(e.sum[i].Hash)
+	}
+	checking := e.checksCookies()
+	if checking {
+		e.verifyAll(segs)
+	}
+	e.nmint = 0
+	e.ctr.Segments += uint64(n)
+	for i := range segs {
+		act[i] = Silent
+		if checking && e.verdict[i] != 0 {
+			act[i] = e.decide(segs, i, &e.vres[e.verdict[i]-1])
+		} else {
+			act[i] = e.decide(segs, i, nil)
+		}
+	}
+	if e.nmint > 0 {
+		e.mintAll(segs, act)
+	}
+}
+
+func cookieTuple(t *wire.Tuple) cookie.Tuple {
+	return cookie.Tuple{
+		RemoteHi: t.Remote.Hi, RemoteLo: t.Remote.Lo, LocalHi: t.Local.Hi, LocalLo: t.Local.Lo,
+		RemotePort: t.RemotePort, LocalPort: t.LocalPort,
+	}
+}
+
+// Events returns what happened since the last EndBurst, in order. Calls made
+// while walking over them (Send, Close, Abort) add no events.
+func (e *Engine) Events() []Event { return e.events }
+
+// EndBurst forgets the events and lets the records of closed flows be reused.
+func (e *Engine) EndBurst() {
+	e.events = e.events[:0]
+	for idx := e.limbo; idx != 0; {
+		next := e.recs[idx].next
+		e.recs[idx].next = e.free
+		e.free = idx
+		idx = next
+	}
+	e.limbo = 0
+}
+
+// Output returns the segments the engine wants to send, oldest first. After
+// sending the first n the caller says Sent(n).
+func (e *Engine) Output() []Out { return e.out }
+
+// Sent drops the first n of Output.
+func (e *Engine) Sent(n int) {
+	if n == len(e.out) {
+		e.out = e.out[:0]
+		return
+	}
+	e.out = e.out[:copy(e.out, e.out[n:])]
+}
+
+// OutputRoom is how many segments Output can still take.
+func (e *Engine) OutputRoom() int { return maxOutput - len(e.out) }
+
+// hashOf computes the table hash of a record; only slow paths need it, since a
+// received segment brings its own.
+func (e *Engine) hashOf(idx uint32) uint64 { return e.sumOf(idx).Hash }
+
+func (e *Engine) sumOf(idx uint32) *cookie.Sum {
+	t := e.tuple(idx)
+	return e.sumTuple(&t)
+}
+
+func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
+	e.one[0] = cookieTuple(t)
+	e.hasher.Sum(e.oneSum[:], e.one[:])
+	return &e.oneSum[0]
+}
+
+func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
+	tag := uint32(hash >> 32)
+	for i := hash & e.tab.mask; ; i = (i + 1) & e.tab.mask {
+		b := &e.tab.buckets[i]
+		for k := range b.tag {
+			if b.tag[k] == tag && b.idx[k] != 0 && e.is(b.idx[k], t) {
+				return b.idx[k]
+			}
+		}
+		if b.over == 0 {
+			return 0
+		}
+	}
+}
+
+func (e *Engine) decide(segs []wire.Segment, i int, v *cookie.Result) Action {
+	s := &segs[i]
+	idx := e.lookup(e.sum[i].Hash, &s.Tuple)
+	if idx == 0 {
+		return e.noRecord(s, i, v)
+	}
+	r := &e.recs[idx]
+	switch r.state {
+	case SynSent:
+		return e.synSent(r, idx, s, i)
+	case SynRcvd:
+		return e.synRcvd(r, idx, s, i)
+	case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
+		return e.synchronized(r, idx, s, i)
+	case TimeWait:
+		return e.timeWait(r, idx, s, i)
+	case StateInvalid, Closed, Listen:
+	}
+	return e.noRecord(s, i, v)
+}
+
+func (e *Engine) count(o Outcome) Action {
+	e.ctr.Outcome[o]++
+	return Silent
+}
+
+func (e *Engine) answer(o Outcome) Action {
+	e.ctr.Outcome[o]++
+	return Answer
+}
+
+// emit queues a segment of our own. When Output is full it is dropped, which a
+// retransmission repairs; callers that can wait look at OutputRoom first.
+func (e *Engine) emit(idx uint32, payload bool) *wire.Segment {
+	if len(e.out) == cap(e.out) {
+		return nil
+	}
+	e.out = e.out[:len(e.out)+1]
+	o := &e.out[len(e.out)-1]
+	o.Flow, o.Payload = e.id(idx), payload
+	r := &e.recs[idx]
+	o.Seg = wire.Segment{Tuple: e.tuple(idx), Path: r.path}
+	return &o.Seg
+}

@@ -1,0 +1,145 @@
+package handshake
+
+import (
+	"time"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// EventKind says what happened to a flow.
+type EventKind uint8
+
+// The events, in the order a flow sees them: EventEstablished exactly once
+// (HND-001), then any EventData, EventAcked, EventPeerClosed, then EventClosed once.
+// An attempt that fails sees EventClosed alone.
+const (
+	// EventEstablished: the peer has proved its address.
+	EventEstablished EventKind = iota + 1
+	// EventData: Event.Len bytes of text in order, at offset Event.Off of the
+	// payload of segment Event.Seg of the burst.
+	EventData
+	// EventAcked: all text sent so far is acknowledged.
+	EventAcked
+	// EventPeerClosed: the peer's FIN.
+	EventPeerClosed
+	// EventClosed: the flow is gone, see Event.Reason.
+	EventClosed
+)
+
+// Event is something an application wants to know. Events of a burst are valid
+// until EndBurst.
+type Event struct {
+	Flow     FlowID
+	Off, Len uint32
+	ISS, IRS wire.Seq // EventEstablished: both initial sequence numbers
+	RTT      uint32   // EventEstablished: 64 ns ticks, 0 when there is no valid sample
+	Seg      int16    // index into the burst, -1 for events from timers
+	App      uint16   // as given to Listen or Connect
+	Kind     EventKind
+	Reason   CloseReason
+	Active   bool
+}
+
+// Info is what is known about a flow when it is established (HND-003).
+type Info struct {
+	Tuple      wire.Tuple
+	ISS, IRS   wire.Seq
+	RTT        time.Duration // SYN-ACK to ACK (passive) or SYN to SYN-ACK (active); 0: no valid sample (RTX-006)
+	MSS        uint16        // send MSS: the peer's, clamped to our MTU, option bytes not deducted (ENC-005)
+	SndShift   uint8         // the peer's window scale
+	RcvShift   uint8         // ours
+	SndWnd     uint32        // bytes
+	WScale     bool
+	SACK       bool
+	Timestamps bool
+	Active     bool
+	Cookie     bool // proved by a SYN cookie
+	Retrans    bool // a segment of the handshake was retransmitted
+}
+
+// Info returns the facts of the handshake behind an EventEstablished. It is
+// valid until EndBurst, also when the flow died later in the same burst (HND-004).
+func (e *Engine) Info(ev *Event) Info {
+	r := &e.recs[ev.Flow.idx]
+	i := Info{
+		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
+		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
+		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
+		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0,
+	}
+	if i.WScale {
+		i.SndShift, i.RcvShift = r.peerShift(), r.ownShift()
+	}
+	return i
+}
+
+// Age returns the time since the first SYN or SYN-ACK of the flow, with 64 ns
+// resolution; it wraps after 274 s. Valid until EndBurst.
+func (e *Engine) Age(id FlowID) time.Duration {
+	return time.Duration(e.now64-e.recs[id.idx].start) * 64
+}
+
+// Tuple returns the 4-tuple of a flow; valid until EndBurst after it closed.
+func (e *Engine) Tuple(id FlowID) wire.Tuple { return e.tuple(id.idx) }
+
+// State returns the state of a flow, Closed when id is stale.
+func (e *Engine) State(id FlowID) State {
+	if r := e.get(id); r != nil {
+		return r.state
+	}
+	return Closed
+}
+
+func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
+	r := &e.recs[idx]
+	e.events = append(e.events, Event{
+		Kind: kind, Flow: e.id(idx), Seg: int16(seg), App: r.app, Active: r.flags&flagActive != 0,
+	})
+	return &e.events[len(e.events)-1]
+}
+
+// ended removes a flow and tells its end.
+func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
+	r := &e.recs[idx]
+	switch r.state {
+	case SynSent:
+		e.opening--
+		switch why {
+		case ReasonRefused:
+			e.ctr.Refused++
+		case ReasonTimedOut:
+			e.ctr.TimedOut++
+		case ReasonUnreachable:
+			e.ctr.Unreachable++
+		default:
+			e.ctr.AttemptAborted++
+		}
+	case SynRcvd:
+		e.opening--
+		switch why {
+		case ReasonRefused:
+			e.ctr.Refused++
+		case ReasonTimedOut:
+			e.ctr.TimedOut++
+		default:
+			e.ctr.AttemptAborted++
+		}
+	case TimeWait: // told when it entered TIME-WAIT
+		e.remove(idx)
+		return
+	default:
+		e.established--
+		switch why {
+		case ReasonDone:
+			e.ctr.Done++
+		case ReasonReset:
+			e.ctr.Reset++
+		case ReasonTimedOut:
+			e.ctr.Broken++
+		default:
+			e.ctr.Aborted++
+		}
+	}
+	e.event(EventClosed, idx, seg).Reason = why
+	e.remove(idx)
+}

@@ -1,0 +1,182 @@
+package handshake
+
+import (
+	"unsafe"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// Bits of record.flags.
+const (
+	flagV6      = 1 << iota // addresses are in Engine.addr6
+	flagActive              // we sent the first SYN (SIM-007)
+	flagTS                  // timestamps negotiated
+	flagSACK                // SACK negotiated
+	flagWScale              // window scaling negotiated
+	flagCookie              // established by a cookie
+	flagRetrans             // the handshake segment was retransmitted
+	flagFINSent             // SND.NXT includes our FIN
+)
+
+// Bits of record.flags2.
+const (
+	flagAutoClose = 1 << iota // answer the peer's FIN with ours at once
+	flagSoftError             // an ICMP error was heard and did not end the attempt
+	flagHalfOpen              // counted in Engine.halfOpen
+)
+
+// record is one connection in any state but LISTEN and CLOSED: a cache line,
+// without pointers, so that the collector never looks at millions of them.
+type record struct {
+	remote4, local4       uint32
+	remotePort, localPort uint16
+	sndUna, sndNxt        wire.Seq
+	rcvNxt                wire.Seq
+	tsRecent              uint32
+	start                 uint32 // 64 ns ticks: first SYN or SYN-ACK out
+	last                  uint32 // 64 ns ticks: last repeated SYN-ACK or challenge ACK out
+	next, prev            uint32 // timer FIFO; next also links the free and the limbo list
+	deadline              uint32 // ms
+	wnd                   uint16 // SND.WND as in the header, unscaled
+	mss                   uint16 // what we may send: the peer's MSS clamped to our MTU
+	app                   uint16
+	path                  uint16
+	gen                   uint16
+	state                 State
+	flags, flags2         uint8
+	shifts                uint8 // peer's shift in the high half, ours in the low
+	timer                 uint8 // class + 1; 0 is unarmed
+	retries               uint8
+}
+
+// A record is one cache line (DESIGN §4); these fail to compile otherwise.
+const (
+	_ = uint(64 - unsafe.Sizeof(record{}))
+	_ = uint(unsafe.Sizeof(record{}) - 64)
+)
+
+// addrs6 holds the addresses of an IPv6 record, beside it at the same index.
+type addrs6 struct{ remote, local wire.Addr }
+
+// FlowID names a flow from outside the engine. It goes stale when the flow
+// ends; a stale one is refused, never confused with a new flow in its place
+// (until 65536 reuses later).
+type FlowID struct {
+	idx uint32
+	gen uint16
+}
+
+// Index is a dense number for side tables, below Config.MaxFlows+1.
+func (id FlowID) Index() uint32 { return id.idx }
+
+// Valid reports whether id names anything at all.
+func (id FlowID) Valid() bool { return id.idx != 0 }
+
+func (r *record) peerShift() uint8 { return r.shifts >> 4 }
+func (r *record) ownShift() uint8  { return r.shifts & 15 }
+
+// synWnd takes the window of a SYN or SYN-ACK, which is never scaled (WND-001).
+func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }
+
+// sndWnd is SND.WND in bytes.
+func (r *record) sndWnd() uint32 { return uint32(r.wnd) << r.peerShift() }
+
+func (e *Engine) tuple(idx uint32) wire.Tuple {
+	r := &e.recs[idx]
+	t := wire.Tuple{RemotePort: r.remotePort, LocalPort: r.localPort}
+	if r.flags&flagV6 != 0 {
+		a := &e.addr6[idx]
+		t.Remote, t.Local = a.remote, a.local
+	} else {
+		t.Remote, t.Local = wire.Addr4(r.remote4), wire.Addr4(r.local4)
+	}
+	return t
+}
+
+// is reports whether record idx belongs to t.
+func (e *Engine) is(idx uint32, t *wire.Tuple) bool {
+	r := &e.recs[idx]
+	if r.remotePort != t.RemotePort || r.localPort != t.LocalPort {
+		return false
+	}
+	if r.flags&flagV6 != 0 {
+		a := &e.addr6[idx]
+		return a.remote == t.Remote && a.local == t.Local
+	}
+	return t.Remote == wire.Addr4(r.remote4) && t.Local == wire.Addr4(r.local4)
+}
+
+// alloc takes a record and enters it into the table under hash. It returns 0
+// when none is free, after trying to recycle the oldest TIME-WAIT (TWT-014).
+func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
+	idx := e.free
+	switch {
+	case idx != 0:
+		e.free = e.recs[idx].next
+	case int(e.fresh) < len(e.recs):
+		idx = e.fresh
+		e.fresh++
+	default:
+		oldest := e.timers.fifo[classTimeWait].head
+		if oldest == 0 {
+			return 0
+		}
+		e.ctr.TimeWaitRecycled++
+		e.remove(oldest)
+		// Nobody is told of the end of a TIME-WAIT, so it need not rest in limbo.
+		if e.limbo != oldest {
+			return 0
+		}
+		e.limbo = e.recs[oldest].next
+		idx = oldest
+	}
+	r := &e.recs[idx]
+	gen := r.gen + 1
+	*r = record{gen: gen, remotePort: t.RemotePort, localPort: t.LocalPort}
+	if t.Remote.Is4() {
+		r.remote4, r.local4 = t.Remote.V4(), t.Local.V4()
+	} else {
+		r.flags = flagV6
+		e.addr6[idx] = addrs6{t.Remote, t.Local}
+	}
+	e.tab.insert(hash, idx)
+	e.flows++
+	return idx
+}
+
+// remove takes a record out of the table and the timers and puts it into limbo:
+// events of this burst may still name it, so it is reused only after EndBurst.
+func (e *Engine) remove(idx uint32) {
+	e.removeHashed(idx, e.hashOf(idx))
+}
+
+func (e *Engine) removeHashed(idx uint32, hash uint64) {
+	r := &e.recs[idx]
+	e.timers.disarm(e.recs, idx)
+	e.leaveHalfOpen(r)
+	e.tab.remove(hash, idx)
+	r.state = Closed
+	r.next = e.limbo
+	e.limbo = idx
+	e.flows--
+}
+
+func (e *Engine) leaveHalfOpen(r *record) {
+	if r.flags2&flagHalfOpen != 0 {
+		r.flags2 &^= flagHalfOpen
+		e.halfOpen--
+	}
+}
+
+func (e *Engine) get(id FlowID) *record {
+	if id.idx == 0 || int(id.idx) >= len(e.recs) {
+		return nil
+	}
+	r := &e.recs[id.idx]
+	if r.gen != id.gen || r.state <= Closed {
+		return nil
+	}
+	return r
+}
+
+func (e *Engine) id(idx uint32) FlowID { return FlowID{idx, e.recs[idx].gen} }

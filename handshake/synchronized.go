@@ -1,0 +1,286 @@
+package handshake
+
+import (
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// rcvWin is the window field we advertise on a synchronized flow. The receive
+// window never shrinks: applications consume text within the burst.
+func (e *Engine) rcvWin(r *record) uint16 {
+	w := e.cfg.RcvWindow
+	if r.flags&flagWScale != 0 {
+		w >>= r.ownShift()
+	}
+	return uint16(min(w, 65535))
+}
+
+// rcvWnd is RCV.WND in bytes, as the peer has been told.
+func (e *Engine) rcvWnd(r *record) uint32 {
+	w := uint32(e.rcvWin(r))
+	if r.flags&flagWScale != 0 {
+		w <<= r.ownShift()
+	}
+	return w
+}
+
+// ack rewrites s into a pure ACK of r: <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+func (e *Engine) ack(r *record, s *wire.Segment, i int) {
+	e.head(r, s, wire.FlagACK, e.sum[i].TSOff)
+}
+
+// head fills the header of a segment of a synchronized flow.
+func (e *Engine) head(r *record, s *wire.Segment, flags wire.Flags, tsOff uint32) {
+	s.Seq, s.Ack, s.Flags, s.Win = r.sndNxt, r.rcvNxt, flags, e.rcvWin(r)
+	s.Len, s.TOS = 0, 0
+	s.Opt.Has = 0
+	if r.flags&flagTS != 0 { // TSP-003
+		s.Opt.Has = wire.HasTimestamps
+		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), r.tsRecent
+	}
+}
+
+// challenge answers s by an ACK, at most one per 500 ms and flow (RST-009: the
+// limit is the flow's own, there is no shared counter to probe).
+func (e *Engine) challenge(r *record, s *wire.Segment, i int) Action {
+	if e.now64-r.last < answerSpacing {
+		return e.count(DropRateLimited)
+	}
+	return e.challengeAlways(r, s, i)
+}
+
+func (e *Engine) challengeAlways(r *record, s *wire.Segment, i int) Action {
+	r.last = e.now64
+	e.ack(r, s, i)
+	return e.answer(AnsweredChallenge)
+}
+
+// synchronized is §3.10.7.4 for ESTABLISHED to LAST-ACK.
+func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Action {
+	if s.Flags&wire.FlagSYN != 0 && s.Flags&wire.FlagRST == 0 { // fourth, moved up by RFC 5961 §4.2: for any SEQ
+		return e.challenge(r, s, i) // SYN-002, SYN-003
+	}
+	wnd := e.rcvWnd(r)
+	if s.Flags&wire.FlagRST != 0 { // second; not subject to PAWS (RST-005)
+		switch {
+		case s.Seq == r.rcvNxt: // RST-001
+			e.peerReset(r, idx, i)
+			return e.count(Consumed)
+		case s.Seq.InWindow(r.rcvNxt, wnd+1): // RST-002
+			return e.challenge(r, s, i)
+		}
+		return e.count(DropRST) // RST-003
+	}
+	text := s.Len != 0
+	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+	if hasTS && int32(s.Opt.TSVal-r.tsRecent) < 0 { // PAWS (TSP-007)
+		return e.unacceptable(r, s, i, text)
+	}
+	if !acceptable(s, r.rcvNxt, wnd) { // first
+		return e.unacceptable(r, s, i, text) // RST-008
+	}
+	if s.Flags&wire.FlagACK == 0 { // fifth
+		return e.count(DropNoACK) // VAL-020
+	}
+	if r.sndNxt.Less(s.Ack) { // RST-006
+		return e.unacceptable(r, s, i, text)
+	}
+	if hasTS && s.Seq.LessEq(r.rcvNxt) { // TSP-005, TSP-006
+		r.tsRecent = s.Opt.TSVal
+	}
+	if r.sndUna.LessEq(s.Ack) {
+		r.wnd = s.Win
+		if r.sndUna.Less(s.Ack) {
+			if e.acked(r, idx, s, i) {
+				return e.count(Consumed) // the flow is over
+			}
+		}
+	}
+	if !text && s.Flags&wire.FlagFIN == 0 {
+		return e.count(Consumed)
+	}
+	return e.text(r, idx, s, i)
+}
+
+// acceptable is the table of §3.10.7.4 step 1 for a window that is never zero.
+func acceptable(s *wire.Segment, rcvNxt wire.Seq, wnd uint32) bool {
+	n := s.SegLen()
+	if n == 0 {
+		return s.Seq.InWindow(rcvNxt, wnd) || s.Seq == rcvNxt
+	}
+	return s.Seq.InWindow(rcvNxt, wnd) || (s.Seq+wire.Seq(n)-1).InWindow(rcvNxt, wnd)
+}
+
+// unacceptable answers by an ACK: at most one per 500 ms for pure segments,
+// always for text, whose sender needs it to go on (RST-008).
+func (e *Engine) unacceptable(r *record, s *wire.Segment, i int, text bool) Action {
+	if text || s.Flags&wire.FlagFIN != 0 {
+		return e.challengeAlways(r, s, i)
+	}
+	return e.challenge(r, s, i)
+}
+
+// peerReset ends a flow by the peer's RST.
+func (e *Engine) peerReset(r *record, idx uint32, i int) {
+	switch r.state {
+	case Closing, LastAck: // both sides had closed already
+		e.ended(idx, i, ReasonDone)
+	case FinWait1, FinWait2, Established, CloseWait, StateInvalid, Closed, Listen, SynSent, SynRcvd, TimeWait:
+		e.ended(idx, i, ReasonReset)
+	}
+}
+
+// acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
+func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
+	r.sndUna = s.Ack
+	if r.sndUna != r.sndNxt { // part of it: the timer starts anew
+		e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+		return false
+	}
+	e.timers.disarm(e.recs, idx)
+	r.retries = 0
+	fin := r.flags&flagFINSent != 0
+	switch r.state {
+	case FinWait1:
+		r.state = FinWait2
+		e.timers.arm(e.recs, idx, classFinWait2, e.nowMS)
+	case Closing:
+		e.enterTimeWait(r, idx, i)
+		return e.cfg.TimeWait < 0
+	case LastAck:
+		e.ended(idx, i, ReasonDone)
+		return true
+	case Established, CloseWait:
+	case StateInvalid, Closed, Listen, SynSent, SynRcvd, FinWait2, TimeWait:
+		return false
+	}
+	if !fin {
+		e.event(EventAcked, idx, i)
+	}
+	return false
+}
+
+// text takes the payload and the FIN of an acceptable segment with a good ACK:
+// steps seven and eight. What is not the next byte is not held; an immediate ACK
+// asks for it again.
+func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
+	off := uint32(r.rcvNxt - s.Seq)
+	if r.rcvNxt.Less(s.Seq) {
+		e.ack(r, s, i)
+		e.ctr.Outcome[DropOutOfOrder]++
+		return Answer
+	}
+	fin := s.Flags&wire.FlagFIN != 0
+	switch r.state {
+	case Established, FinWait1, FinWait2:
+	case CloseWait, Closing, LastAck, TimeWait, StateInvalid, Closed, Listen, SynSent, SynRcvd:
+		e.ack(r, s, i) // the peer has closed: this is old
+		return e.answer(Answered)
+	}
+	if n := s.Len; off < n {
+		n -= off
+		if room := e.rcvWnd(r); n > room {
+			n, fin = room, false
+		}
+		ev := e.event(EventData, idx, i)
+		ev.Off, ev.Len = off, n
+		r.rcvNxt += wire.Seq(n)
+		e.ctr.PayloadBytes += uint64(n)
+	}
+	if fin {
+		return e.peerFIN(r, idx, s, i)
+	}
+	e.ack(r, s, i)
+	return e.answer(Answered)
+}
+
+// peerFIN is step eight.
+func (e *Engine) peerFIN(r *record, idx uint32, s *wire.Segment, i int) Action {
+	r.rcvNxt++
+	e.event(EventPeerClosed, idx, i)
+	switch r.state {
+	case Established:
+		r.state = CloseWait
+		if r.flags2&flagAutoClose != 0 && r.sndUna == r.sndNxt {
+			// Our FIN rides on the ACK of theirs.
+			e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sum[i].TSOff)
+			e.sentFIN(r, idx)
+			return e.answer(Answered)
+		}
+	case FinWait1: // our FIN is not acknowledged yet: FIN-WAIT-2 has its own case
+		r.state = Closing
+	case FinWait2:
+		e.ack(r, s, i)
+		e.enterTimeWait(r, idx, i)
+		return e.answer(Answered)
+	case StateInvalid, Closed, Listen, SynSent, SynRcvd, CloseWait, Closing, LastAck, TimeWait:
+	}
+	e.ack(r, s, i)
+	return e.answer(Answered)
+}
+
+// sentFIN moves the state on after a FIN went out with SEQ = SND.NXT.
+func (e *Engine) sentFIN(r *record, idx uint32) {
+	r.sndNxt++
+	r.flags |= flagFINSent
+	if r.state == CloseWait {
+		r.state = LastAck
+	} else {
+		r.state = FinWait1
+	}
+	e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+}
+
+// enterTimeWait ends a flow for the application and keeps its record for 2·MSL.
+func (e *Engine) enterTimeWait(r *record, idx uint32, i int) {
+	if e.cfg.TimeWait < 0 {
+		e.ended(idx, i, ReasonDone)
+		return
+	}
+	e.established--
+	e.ctr.Done++
+	e.ctr.TimeWaits++
+	r.state = TimeWait
+	e.timers.arm(e.recs, idx, classTimeWait, e.nowMS)
+	e.event(EventClosed, idx, i).Reason = ReasonDone
+}
+
+// timeWait is TIME-WAIT: §3.10.7.4 with RFC 6191 and TWT-002..007.
+func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action {
+	switch {
+	case s.Flags&wire.FlagRST != 0:
+		if s.Seq != r.rcvNxt {
+			return e.count(DropRST)
+		}
+		e.removeHashed(idx, e.sum[i].Hash) // TWT-007
+		return e.count(Consumed)
+	case s.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagFIN) == wire.FlagSYN:
+		l := e.listeners.find(&s.Tuple)
+		both := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+		later := r.rcvNxt.Less(s.Seq)
+		newer := both && (int32(s.Opt.TSVal-r.tsRecent) > 0 || (s.Opt.TSVal == r.tsRecent && later))
+		if l == nil || !(newer || (!both && later)) {
+			return e.challenge(r, s, i) // TWT-003, TWT-004
+		}
+		// A new incarnation: it bypasses queue limits and cookies (TWT-006, ISN-004).
+		iss := r.sndNxt + 65537
+		if iss == 0 {
+			iss = 1
+		}
+		e.removeHashed(idx, e.sum[i].Hash)
+		e.ctr.SynIn++
+		fresh := e.alloc(&s.Tuple, e.sum[i].Hash)
+		if fresh == 0 {
+			e.ctr.SynDropped++
+			return e.count(DropTableFull)
+		}
+		return e.halfOpenFrom(l, s, i, fresh, iss)
+	case s.Flags&wire.FlagACK == 0 && s.Flags&wire.FlagSYN == 0:
+		return e.count(DropNoACK)
+	case s.Flags&wire.FlagFIN != 0: // the peer did not get our last ACK (TWT-002)
+		e.timers.arm(e.recs, idx, classTimeWait, e.nowMS)
+	case s.Len == 0 && s.Flags&wire.FlagSYN == 0 && s.Seq == r.rcvNxt && s.Ack == r.sndNxt:
+		return e.count(Consumed)
+	}
+	return e.challenge(r, s, i)
+}
