@@ -21,7 +21,7 @@ var (
 // SetClock. app comes back in events; path is handed on in segments.
 func (e *Engine) Connect(t wire.Tuple, app, path uint16) (FlowID, error) {
 	if t.Remote.IsZero() || t.Local.IsZero() || t.RemotePort == 0 || t.LocalPort == 0 ||
-		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local { // ACT-015
+		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local || group(t.Remote) { // ACT-015
 		return FlowID{}, ErrUnreachable
 	}
 	if len(e.out) == cap(e.out) {
@@ -47,6 +47,15 @@ func (e *Engine) Connect(t wire.Tuple, app, path uint16) (FlowID, error) {
 	e.sendSYN(r, idx, sum.TSOff)
 	e.timers.arm(e.recs, idx, 0, e.nowMS)
 	return e.id(idx), nil
+}
+
+// group reports whether a is a multicast or the limited broadcast address.
+// Whether it is a directed broadcast only the routing layer can tell.
+func group(a wire.Addr) bool {
+	if a.Is4() {
+		return a.V4()>>28 == 0xe || a.V4() == 0xffffffff
+	}
+	return a.Hi>>56 == 0xff
 }
 
 // sendSYN queues the SYN of SYN-SENT.
@@ -115,7 +124,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	// Simultaneous open (SIM-001): our SYN again, now with an ACK and all our options.
 	e.ctr.SimultaneousOpens++
 	r.state = SynRcvd
-	e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
 	e.simultaneousSynAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
-// Abort resets a flow (RST-012) or gives up an attempt silently (ACT-012).
+// Abort resets a flow (RST-012) or gives up a SYN-SENT silently (ACT-012).
 // No event follows. It reports whether id was alive.
 func (e *Engine) Abort(id FlowID) bool {
 	r := e.get(id)
@@ -18,6 +18,7 @@ func (e *Engine) Abort(id FlowID) bool {
 		e.opening--
 		e.ctr.AttemptAborted++
 	case SynRcvd:
+		e.sendReset(r, idx, sum.TSOff) // §3.10.5: the peer may be ESTABLISHED
 		if r.flags&flagActive != 0 {
 			e.opening--
 			e.ctr.AttemptAborted++
@@ -25,16 +26,20 @@ func (e *Engine) Abort(id FlowID) bool {
 			e.ctr.HalfOpenReset++
 		}
 	default:
-		if s := e.emit(idx, false); s != nil {
-			e.head(r, s, wire.FlagRST|wire.FlagACK, sum.TSOff)
-			s.Win = 0
-			e.ctr.ResetsSent++
-		}
+		e.sendReset(r, idx, sum.TSOff)
 		e.established--
 		e.ctr.Aborted++
 	}
 	e.removeHashed(idx, sum.Hash)
 	return true
+}
+
+func (e *Engine) sendReset(r *record, idx uint32, tsOff uint32) {
+	if s := e.emit(idx, false); s != nil {
+		e.head(r, s, wire.FlagRST|wire.FlagACK, tsOff)
+		s.Win = 0
+		e.ctr.ResetsSent++
+	}
 }
 
 // Close sends our FIN, after text that is under way if need be retransmitted with
@@ -152,11 +157,15 @@ func (e *Engine) expire(idx uint32, class int) {
 			e.remove(idx)
 			return
 		}
-		e.ended(idx, -1, ReasonTimedOut)
+		why := ReasonTimedOut
+		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
+			why = ReasonUnreachable // now the error of old counts (ACT-013)
+		}
+		e.ended(idx, -1, why)
 		return
 	}
 	r.retries++
-	e.timers.arm(e.recs, idx, min(class+1, backoffClasses-1), e.nowMS)
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
 	tsOff := e.sumOf(idx).TSOff
 	switch r.state {
 	case SynSent:

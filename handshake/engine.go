@@ -31,8 +31,10 @@ const (
 	Answer
 )
 
-// Out is a segment the engine starts itself. When Payload is set, Seg.Len bytes
-// of the text given to Send for Flow belong into it.
+// Out is a segment the engine starts itself. When Payload is set, the last
+// Seg.Len bytes of the text given to Send for Flow belong into it; a
+// retransmission after a partial ACK leaves out what came before. Flow may be
+// stale by the time it is sent: compare all of it, not only its Index.
 type Out struct {
 	Seg     wire.Segment
 	Flow    FlowID
@@ -269,7 +271,8 @@ func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
 
 func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
 	tag := uint32(hash >> 32)
-	for i := hash & e.tab.mask; ; i = (i + 1) & e.tab.mask {
+	// The bound matters only if every bucket were passed over, once around.
+	for i, left := hash&e.tab.mask, len(e.tab.buckets); left > 0; i, left = (i+1)&e.tab.mask, left-1 {
 		b := &e.tab.buckets[i]
 		for k := range b.tag {
 			if b.tag[k] == tag && b.idx[k] != 0 && e.is(b.idx[k], t) {
@@ -280,6 +283,7 @@ func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
 			return 0
 		}
 	}
+	return 0
 }
 
 func (e *Engine) decide(segs []wire.Segment, i int, v *cookie.Result) Action {

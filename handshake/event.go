@@ -102,7 +102,7 @@ func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
 func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 	r := &e.recs[idx]
 	switch r.state {
-	case SynSent:
+	case SynSent, SynRcvd: // only active ones: a passive half-open ends untold
 		e.opening--
 		switch why {
 		case ReasonRefused:
@@ -111,16 +111,6 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 			e.ctr.TimedOut++
 		case ReasonUnreachable:
 			e.ctr.Unreachable++
-		default:
-			e.ctr.AttemptAborted++
-		}
-	case SynRcvd:
-		e.opening--
-		switch why {
-		case ReasonRefused:
-			e.ctr.Refused++
-		case ReasonTimedOut:
-			e.ctr.TimedOut++
 		default:
 			e.ctr.AttemptAborted++
 		}
@@ -141,5 +131,9 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 		}
 	}
 	e.event(EventClosed, idx, seg).Reason = why
+	if seg >= 0 {
+		e.removeHashed(idx, e.sum[seg].Hash)
+		return
+	}
 	e.remove(idx)
 }

@@ -167,7 +167,8 @@ func (e *Engine) tsFirst(r *record, tsOff uint32) uint32 {
 // §3.10.7.4 with Linux's tcp_check_req where CONFORMANCE says so.
 func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 	active := r.flags&flagActive != 0
-	inWindow := s.Seq.InWindow(r.rcvNxt, uint32(e.cfg.RcvWindow))
+	// RCV.WND is what our SYN or SYN-ACK said; it could not be scaled.
+	inWindow := s.Seq.InWindow(r.rcvNxt, uint32(e.synWindow(r.flags&flagV6 == 0, r.flags&flagTS != 0)))
 	if s.Flags&wire.FlagRST != 0 {
 		switch {
 		case s.Seq == r.rcvNxt: // LSN-011, SIM-005
@@ -195,10 +196,13 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
 		off := e.sum[i].TSOff
 		first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
+		if int32(last-first) < 0 {
+			first = last // r.start has wrapped (274 s)
+		}
 		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(last-s.Opt.TSEcr) < 0) {
 			return e.challengeAlways(r, s, i) // LSN-018
 		}
-		if int32(s.Opt.TSVal-r.tsRecent) < 0 {
+		if r.paws(s) {
 			return e.challengeAlways(r, s, i) // LSN-019
 		}
 	}
@@ -236,7 +240,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 	case active: // SIM-003
 		return e.challenge(r, s, i)
 	case s.Seq+1 == r.rcvNxt && s.Flags&wire.FlagFIN == 0: // the same SYN again
-		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && int32(s.Opt.TSVal-r.tsRecent) < 0 {
+		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
 			return e.challenge(r, s, i) // LSN-008
 		}
 		e.ctr.SynRepeats++
@@ -245,7 +249,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		}
 		r.last = e.now64
 		r.flags |= flagRetrans
-		e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
 		e.synAck(r, s, e.sum[i].TSOff)
 		return e.answer(Answered)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted

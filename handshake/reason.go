@@ -79,7 +79,7 @@ const (
 	ReasonTimedOut
 	// ReasonReset: RST on an established flow.
 	ReasonReset
-	// ReasonUnreachable: an ICMP error ended the attempt.
+	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before it timed out.
 	ReasonUnreachable
 	// ReasonLocal: closed by this side before it was established.
 	ReasonLocal

@@ -81,6 +81,12 @@ func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }
 // sndWnd is SND.WND in bytes.
 func (r *record) sndWnd() uint32 { return uint32(r.wnd) << r.peerShift() }
 
+// paws reports whether the TSval of s is older than TS.Recent (RFC 7323 §5.3).
+// Zero stands for "none yet", as in Linux.
+func (r *record) paws(s *wire.Segment) bool {
+	return int32(s.Opt.TSVal-r.tsRecent) < 0 && r.tsRecent != 0
+}
+
 func (e *Engine) tuple(idx uint32) wire.Tuple {
 	r := &e.recs[idx]
 	t := wire.Tuple{RemotePort: r.remotePort, LocalPort: r.localPort}
@@ -107,7 +113,8 @@ func (e *Engine) is(idx uint32, t *wire.Tuple) bool {
 }
 
 // alloc takes a record and enters it into the table under hash. It returns 0
-// when none is free, after trying to recycle the oldest TIME-WAIT (TWT-014).
+// when none is free, after trying one that was removed in this burst and the
+// oldest TIME-WAIT (TWT-014).
 func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
 	idx := e.free
 	switch {
@@ -117,18 +124,16 @@ func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
 		idx = e.fresh
 		e.fresh++
 	default:
-		oldest := e.timers.fifo[classTimeWait].head
-		if oldest == 0 {
-			return 0
+		if e.limbo == 0 || e.named(e.limbo) {
+			oldest := e.timers.fifo[classTimeWait].head
+			if oldest == 0 || e.named(oldest) {
+				return 0
+			}
+			e.ctr.TimeWaitRecycled++
+			e.remove(oldest)
 		}
-		e.ctr.TimeWaitRecycled++
-		e.remove(oldest)
-		// Nobody is told of the end of a TIME-WAIT, so it need not rest in limbo.
-		if e.limbo != oldest {
-			return 0
-		}
-		e.limbo = e.recs[oldest].next
-		idx = oldest
+		idx = e.limbo
+		e.limbo = e.recs[idx].next
 	}
 	r := &e.recs[idx]
 	gen := r.gen + 1
@@ -159,6 +164,17 @@ func (e *Engine) removeHashed(idx uint32, hash uint64) {
 	r.next = e.limbo
 	e.limbo = idx
 	e.flows--
+}
+
+// named reports whether a pending event names record idx, which must then stay
+// readable until EndBurst (HND-004). Only a full table asks.
+func (e *Engine) named(idx uint32) bool {
+	for i := range e.events {
+		if e.events[i].Flow.idx == idx {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) leaveHalfOpen(r *record) {

@@ -73,7 +73,7 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 	}
 	text := s.Len != 0
 	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
-	if hasTS && int32(s.Opt.TSVal-r.tsRecent) < 0 { // PAWS (TSP-007)
+	if hasTS && r.paws(s) { // TSP-007
 		return e.unacceptable(r, s, i, text)
 	}
 	if !acceptable(s, r.rcvNxt, wnd) { // first
@@ -133,8 +133,9 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 // acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	r.sndUna = s.Ack
-	if r.sndUna != r.sndNxt { // part of it: the timer starts anew
-		e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
+		r.retries = 0
+		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
 		return false
 	}
 	e.timers.disarm(e.recs, idx)
@@ -201,8 +202,8 @@ func (e *Engine) peerFIN(r *record, idx uint32, s *wire.Segment, i int) Action {
 	switch r.state {
 	case Established:
 		r.state = CloseWait
-		if r.flags2&flagAutoClose != 0 && r.sndUna == r.sndNxt {
-			// Our FIN rides on the ACK of theirs.
+		if r.flags2&flagAutoClose != 0 {
+			// Our FIN rides on the ACK of theirs, behind text that is under way.
 			e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sum[i].TSOff)
 			e.sentFIN(r, idx)
 			return e.answer(Answered)
@@ -228,7 +229,7 @@ func (e *Engine) sentFIN(r *record, idx uint32) {
 	} else {
 		r.state = FinWait1
 	}
-	e.timers.arm(e.recs, idx, int(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
 }
 
 // enterTimeWait ends a flow for the application and keeps its record for 2·MSL.

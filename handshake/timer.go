@@ -35,6 +35,9 @@ func (t *timers) init(c *Config) {
 
 func ms(d time.Duration) uint32 { return uint32((d + time.Millisecond - 1) / time.Millisecond) }
 
+// backoff is the class of the delay after n retransmissions.
+func backoff(n uint8) int { return min(int(n), backoffClasses-1) }
+
 // arm (re)starts the timer of record idx. One millisecond is added because
 // nowMS is rounded down: a timer must not fire early.
 func (t *timers) arm(recs []record, idx uint32, class int, nowMS uint32) {

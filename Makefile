@@ -1,0 +1,117 @@
+# make help lists the targets. `make test` is the one to run before a commit.
+
+GO        ?= go
+PKG       ?= ./...
+RUN       ?= .
+BENCH     ?= .
+BENCHTIME ?= 200ms
+COUNT     ?= 1
+FUZZTIME  ?= 5s
+TIMEOUT   ?= 10m
+TESTFLAGS ?=
+
+# What the packages are built and vetted for, besides the machine we run on.
+CROSS = linux/arm64 darwin/arm64 windows/amd64
+
+# The namespace tests run once, in the main run; the other builds leave them
+# out with -short, because the kernel on the far side does not see the build.
+GOTEST  = $(GO) test -timeout $(TIMEOUT) -run '$(RUN)' $(TESTFLAGS)
+SHORT   = FASTSYN_REQUIRE= $(GOTEST) -short
+TOOLMOD = .ci/tools/go.mod
+LINTER  = bin/golangci-lint
+# What only the main build uses is not dead code in another.
+ELSEWHERE = --disable unused,unparam
+
+.DEFAULT_GOAL := help
+# Two cores, and namespaces of the machine: one thing at a time.
+.NOTPARALLEL:
+.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns \
+	fuzz bench cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  variables: PKG=./cookie RUN=TestCKI BENCH=Mint BENCHTIME=$(BENCHTIME) COUNT=$(COUNT) FUZZTIME=$(FUZZTIME) TESTFLAGS=-v"
+	@echo "  see docs/testing.md"
+
+deps: ## install (root) or name (user) the programs that tests talk to
+	@.ci/deps
+
+build: ## build the fastsyn command into bin/
+	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/fastsyn
+
+test: deps test-all test-race test-purego ## everything: all tests, then the race and purego builds
+
+test-all: ## the main run: every test, namespaces included, CGO_ENABLED=0
+	@echo "== go test: CGO_ENABLED=0, everything"
+	CGO_ENABLED=0 $(GOTEST) -count=1 $(PKG)
+
+test-unit: ## quick: default build, without namespaces, results cached
+	$(SHORT) $(PKG)
+
+test-race: ## race detector (needs a C compiler), without namespaces
+	@echo "== go test: -race"
+	@if command -v "$$($(GO) env CC)" >/dev/null; then set -x; CGO_ENABLED=1 $(SHORT) -race $(PKG); \
+	elif [ -n "$$CI" ]; then echo "no C compiler: the race detector needs one (apt-get install gcc libc6-dev)" >&2; exit 1; \
+	else echo "skipped: the race detector needs a C compiler (apt-get install gcc libc6-dev)"; fi
+
+test-nocgo: ## CGO_ENABLED=0, without namespaces
+	@echo "== go test: CGO_ENABLED=0"
+	CGO_ENABLED=0 $(SHORT) $(PKG)
+
+test-purego: ## no assembly (-tags purego), without namespaces
+	@echo "== go test: -tags purego"
+	CGO_ENABLED=0 $(SHORT) -vet=off -tags purego $(PKG)
+
+test-netns: ## only the packages that ask for namespaces, root or programs
+	@pkgs=$$(.ci/needy); [ -n "$$pkgs" ] || { echo "no package asks for anything"; exit 0; }; \
+	set -x; CGO_ENABLED=0 $(GOTEST) -count=1 $$pkgs
+
+fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
+	@.ci/fuzz $(FUZZTIME) '$(RUN)'
+
+bench: ## benchmarks, no tests; COUNT=10 for benchstat
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)
+
+cover: ## statement coverage over all packages, into bin/cover.out
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GOTEST) -count=1 -coverpkg=./... -coverprofile=bin/cover.out $(PKG)
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+cross: ## build and vet for arm64, darwin and windows
+	@set -e; for t in $(CROSS); do echo "== $$t"; \
+	CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -buildvcs=false ./...; \
+	CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./...; done
+
+vet: ## go vet of the native builds: default and purego
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet -tags purego ./...
+
+lint: vet cross lint-format lint-modules lint-go ## vet, cross, and the three below
+
+lint-format: ## gofmt
+	@out=$$(gofmt -s -l .); [ -z "$$out" ] || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+
+lint-modules: ## go.mod and go.sum are tidy
+	$(GO) mod tidy -diff
+
+lint-go: $(LINTER) ## golangci-lint, for linux, darwin and purego
+	CGO_ENABLED=0 $(LINTER) run
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(LINTER) run $(ELSEWHERE)
+	CGO_ENABLED=0 $(LINTER) run --build-tags purego $(ELSEWHERE)
+
+fmt: $(LINTER) ## gofumpt and goimports, in place
+	$(LINTER) fmt
+
+fix-diff: ## what go fix would modernise; no gate
+	@$(GO) fix -diff ./... || true
+
+# Compiling the linter takes minutes, so the binary stays in bin/ until the
+# version pinned in its own module changes.
+$(LINTER): $(TOOLMOD) $(TOOLMOD:.mod=.sum)
+	@echo "building golangci-lint, once (about two minutes on two cores)"
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -modfile=$(TOOLMOD) -ldflags='-s -w' -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+clean: ## remove bin/
+	rm -rf bin

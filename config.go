@@ -1,0 +1,127 @@
+package fastsyn
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// The application's side, as defined by package worker.
+type (
+	// Flow is one connection, in a callback.
+	Flow = worker.Flow
+	// Callbacks are an application's functions.
+	Callbacks = worker.Callbacks
+	// Worker is one core of an endpoint.
+	Worker = worker.Worker
+	// Source opens flows on a worker.
+	Source = worker.Source
+	// Raw sends and receives segments past the engine.
+	Raw = worker.Raw
+	// Info are the facts of a handshake.
+	Info = handshake.Info
+	// FlowID names a flow beyond a callback.
+	FlowID = handshake.FlowID
+	// CloseReason says how a flow ended.
+	CloseReason = handshake.CloseReason
+)
+
+// Config describes an endpoint.
+type Config struct {
+	// Port is a port string such as "loop:" or "afpacket:veth0?queues=2".
+	Port string
+	// Device is an opened port, in place of Port. Close closes it.
+	Device dataplane.Port
+	// Addrs are own addresses with the prefix of their link, "10.0.0.2/24".
+	Addrs []string
+	// Pools are prefixes of which every address is ours, for load generators.
+	Pools []string
+	// Gateways are next hops for what is not on the link, at most one per family.
+	Gateways []string
+	// Engine configures the handshake engines. MTU 0 takes the port's.
+	Engine handshake.Config
+	// Secret keys cookies, sequence numbers and timestamp offsets; nodes that
+	// share one accept each other's cookies. Unset: random.
+	Secret cookie.Secret
+	// CookieEpoch is the life of a cookie key; a cookie lives one to two of
+	// them. 0: one minute.
+	CookieEpoch time.Duration
+	// Polling is how workers wait for frames.
+	Polling worker.Polling
+	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned.
+	CPUs []int
+	// Source and Raw, if set, make the traffic generator of each worker.
+	Source func(worker int) Source
+	Raw    func(worker int) Raw
+	// Logger gets what happens on the control path. Nil: nothing.
+	Logger *slog.Logger
+}
+
+func parsePrefixes(what string, in []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range in {
+		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		if err != nil {
+			if _, e := netip.ParseAddr(s); e == nil {
+				return nil, fmt.Errorf("fastsyn: %s %q: the prefix length is missing, as in %s/24", what, s, s)
+			}
+			return nil, fmt.Errorf("fastsyn: %s %q: want ADDRESS/LENGTH, such as 10.0.0.2/24: %w", what, s, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func (c *Config) net(mac []byte) (*worker.Net, error) {
+	addrs, err := parsePrefixes("address", c.Addrs)
+	if err != nil {
+		return nil, err
+	}
+	pools, err := parsePrefixes("pool", c.Pools)
+	if err != nil {
+		return nil, err
+	}
+	var gws []netip.Addr
+	for _, s := range c.Gateways {
+		a, err := netip.ParseAddr(strings.TrimSpace(s))
+		if err != nil {
+			return nil, fmt.Errorf("fastsyn: gateway %q: want an IP address: %w", s, err)
+		}
+		gws = append(gws, a)
+	}
+	if len(mac) != 6 {
+		return nil, fmt.Errorf("fastsyn: the port has no Ethernet address (got %d bytes, want 6)", len(mac))
+	}
+	n, err := worker.NewNet([6]byte(mac), addrs, pools, gws)
+	if err != nil {
+		return nil, fmt.Errorf("fastsyn: %w", err)
+	}
+	return n, nil
+}
+
+// ParseListen reads ":80", "10.0.0.2:80" or "[2001:db8::1]:80". The address is
+// invalid (any) in the first form.
+func ParseListen(s string) (netip.AddrPort, error) {
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		ap, err := netip.ParseAddrPort("0.0.0.0:" + port)
+		if err != nil || ap.Port() == 0 {
+			return netip.AddrPort{}, fmt.Errorf("fastsyn: listen address %q: want a port from 1 to 65535 after the colon", s)
+		}
+		return netip.AddrPortFrom(netip.Addr{}, ap.Port()), nil
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("fastsyn: listen address %q: want :PORT, IPV4:PORT or [IPV6]:PORT: %w", s, err)
+	}
+	if ap.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("fastsyn: listen address %q: port 0 cannot be listened on; name a port from 1 to 65535", s)
+	}
+	return ap, nil
+}

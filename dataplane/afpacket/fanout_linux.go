@@ -1,0 +1,187 @@
+package afpacket
+
+import (
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fastsyn/fastsyn/rss"
+)
+
+// retaSize is the size of the redirection table that the program imitates.
+const retaSize = 128
+
+// The classic BPF ancillary loads (linux/filter.h).
+const (
+	skfAdOff      = 0xfffff000 // SKF_AD_OFF, -0x1000
+	skfAdProtocol = 0          // skb->protocol, in host order
+)
+
+// steer returns the PACKET_FANOUT_CBPF program that picks the queue of a frame:
+// RETA[Toeplitz & 127] of the TCP 4-tuple, with the RETA dealt round robin, so
+// (hash & 127) % queues. Everything that is not a whole TCP segment right behind
+// an IPv4 header (options allowed) or an IPv6 header goes to queue 0: ARP, NDP,
+// ICMP, fragments, extension headers, a second VLAN tag.
+//
+// A fanout program sees the frame from the network header on (found by
+// experiment, pinned by TestFanoutOffsets): packet_rcv_fanout runs it
+// before the Ethernet header is pushed back. The kernel has already taken an
+// outer VLAN tag off by then, so tagged frames need nothing extra.
+func steer(key rss.Key, queues int) []unix.SockFilter {
+	v4, v6 := steer4(key, queues), steer6(key, queues)
+	p := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, skfAdOff+skfAdProtocol),
+		jump(unix.BPF_JEQ, unix.ETH_P_IP, 3, 0),
+		jump(unix.BPF_JEQ, unix.ETH_P_IPV6, 0, 1),
+		ins(unix.BPF_JMP|unix.BPF_JA, uint32(len(v4))+1),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+	}
+	return append(append(p, v4...), v6...)
+}
+
+func steer4(key rss.Key, queues int) []unix.SockFilter {
+	p := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 9), // protocol
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LD|unix.BPF_H|unix.BPF_ABS, 6), // more fragments, or an offset
+		jump(unix.BPF_JSET, 0x3fff, 0, 1),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LDX|unix.BPF_B|unix.BPF_MSH, 0), // X = header length
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 0),  // ports
+		ins(unix.BPF_ST, 2),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 12),
+		ins(unix.BPF_ST, 0),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 16),
+		ins(unix.BPF_ST, 1),
+	}
+	return append(p, toeplitz(key, 3, queues)...)
+}
+
+func steer6(key rss.Key, queues int) []unix.SockFilter {
+	p := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 6), // next header
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+	}
+	for w := range uint32(9) { // source, destination, ports: one run of bytes
+		p = append(p, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 8+4*w), ins(unix.BPF_ST, w))
+	}
+	return append(p, toeplitz(key, 9, queues)...)
+}
+
+// The hash is linear over bits, so bit j of it is the parity of the input under
+// a mask that is the key shifted by j. Eight such masked words are folded
+// side by side in one register, as bytes and then nibbles; where they end up is
+// slotBit. BPF scratch: M[0..8] input words, M[9..13] partial results.
+var slotBit = [8]int{0, 2, 1, 3, 4, 6, 5, 7}
+
+const scratch = 9
+
+// toeplitz returns the code from the input words in M[0..words) to the end.
+func toeplitz(key rss.Key, words, queues int) []unix.SockFilter {
+	// With a power of two, (hash & 127) % queues reads only that many bits.
+	need := bits.Len(retaSize - 1)
+	if queues&(queues-1) == 0 {
+		need = bits.Len(uint(queues - 1))
+	}
+	c := code{}
+	short := key.Symmetric()
+	if short {
+		// The key repeats every 16 bits: all 16-bit words of the input see
+		// the same windows, so fold them into one, kept twice over in M[0].
+		c.emit(ins(unix.BPF_LD|unix.BPF_MEM, 0))
+		for w := 1; w < words; w++ {
+			c.emit(ins(unix.BPF_MISC|unix.BPF_TAX, 0), ins(unix.BPF_LD|unix.BPF_MEM, uint32(w)), aluX(unix.BPF_XOR))
+		}
+		c.fold(16)
+		c.emit(alu(unix.BPF_AND, 0xffff), ins(unix.BPF_MISC|unix.BPF_TAX, 0), alu(unix.BPF_LSH, 16), aluX(unix.BPF_OR), ins(unix.BPF_ST, 0))
+	}
+	for s := range 4 { // slots s and s+4 as halves of one word, folded to bytes
+		lo, hi := slotBit[s], slotBit[s+4]
+		if short {
+			c.emit(ins(unix.BPF_LD|unix.BPF_MEM, 0), alu(unix.BPF_AND, mask(key, 0, lo, need)&0xffff|mask(key, 0, hi, need)<<16))
+		} else {
+			c.masked(key, words, hi, need)
+			c.fold(16)
+			c.emit(alu(unix.BPF_LSH, 16), ins(unix.BPF_ST, scratch+4))
+			c.masked(key, words, lo, need)
+			c.fold(16)
+			c.emit(alu(unix.BPF_AND, 0xffff), ins(unix.BPF_MISC|unix.BPF_TAX, 0), ins(unix.BPF_LD|unix.BPF_MEM, scratch+4), aluX(unix.BPF_OR))
+		}
+		c.fold(8)
+		c.emit(alu(unix.BPF_AND, 0x00ff00ff), ins(unix.BPF_ST, uint32(scratch+s)))
+	}
+	for s := range 2 { // four bytes per word, folded to nibbles
+		c.merge(scratch+2*s, scratch+2*s+1, 8)
+		c.fold(4)
+		c.emit(alu(unix.BPF_AND, 0x0f0f0f0f), ins(unix.BPF_ST, uint32(scratch+2*s)))
+	}
+	c.merge(scratch, scratch+2, 4) // eight nibbles
+	c.fold(2)
+	c.fold(1)
+	c.emit(alu(unix.BPF_AND, 0x11111111)) // eight parities; now close the gaps
+	c.fold(3)
+	c.emit(alu(unix.BPF_AND, 0x03030303))
+	c.fold(6)
+	c.emit(alu(unix.BPF_AND, 0x000f000f))
+	c.fold(12)
+	c.emit(alu(unix.BPF_AND, retaSize-1), alu(unix.BPF_MOD, uint32(queues)), ins(unix.BPF_RET|unix.BPF_A, 0))
+	return c.p
+}
+
+// mask returns which bits of input word w bit j of the hash depends on, none
+// when only the low need bits are wanted. Input bit n, counted from the first
+// byte's top, adds the 32-bit key window that starts at key bit n.
+func mask(key rss.Key, w, j, need int) (m uint32) {
+	if j >= need {
+		return 0
+	}
+	for n := 32 * w; n < 32*w+32; n++ {
+		at := n + 31 - j
+		m = m<<1 | uint32(key[at/8]>>(7-at%8))&1
+	}
+	return m
+}
+
+type code struct{ p []unix.SockFilter }
+
+func (c *code) emit(in ...unix.SockFilter) { c.p = append(c.p, in...) }
+
+// fold sets A ^= A >> n; X is lost.
+func (c *code) fold(n uint32) {
+	c.emit(ins(unix.BPF_MISC|unix.BPF_TAX, 0), alu(unix.BPF_RSH, n), aluX(unix.BPF_XOR))
+}
+
+// merge sets A = M[lo] | M[hi] << n; X is lost.
+func (c *code) merge(lo, hi int, n uint32) {
+	c.emit(ins(unix.BPF_LD|unix.BPF_MEM, uint32(hi)), alu(unix.BPF_LSH, n), ins(unix.BPF_MISC|unix.BPF_TAX, 0),
+		ins(unix.BPF_LD|unix.BPF_MEM, uint32(lo)), aluX(unix.BPF_OR))
+}
+
+// masked sets A to the xor of all input words under their masks for hash bit j.
+func (c *code) masked(key rss.Key, words, j, need int) {
+	if j >= need {
+		c.emit(ins(unix.BPF_LD|unix.BPF_IMM, 0))
+		return
+	}
+	for w := range words {
+		if w > 0 {
+			c.emit(ins(unix.BPF_MISC|unix.BPF_TAX, 0))
+		}
+		c.emit(ins(unix.BPF_LD|unix.BPF_MEM, uint32(w)), alu(unix.BPF_AND, mask(key, w, j, need)))
+		if w > 0 {
+			c.emit(aluX(unix.BPF_XOR))
+		}
+	}
+}
+
+func ins(op uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: op, K: k} }
+
+func alu(op uint16, k uint32) unix.SockFilter { return ins(unix.BPF_ALU|op|unix.BPF_K, k) }
+
+func aluX(op uint16) unix.SockFilter { return ins(unix.BPF_ALU|op|unix.BPF_X, 0) }
+
+func jump(op uint16, k uint32, jt, jf uint8) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_JMP | op | unix.BPF_K, Jt: jt, Jf: jf, K: k}
+}

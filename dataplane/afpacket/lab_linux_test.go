@@ -1,0 +1,215 @@
+package afpacket
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/fastsyn/fastsyn/dataplane"
+)
+
+const (
+	ourIf, peerIf = "fs0", "fs1"
+	deadline      = 10 * time.Second // of a test that fails, no test waits for it
+)
+
+var (
+	ourMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	peerMAC  = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	ourIP    = []byte{10, 77, 0, 1}
+	peerIP   = []byte{10, 77, 0, 2}
+	labCount atomic.Int32
+)
+
+// lab is two namespaces joined by a veth pair: ours, where the port is opened
+// and no address lives, and the peer's, with a kernel stack at peerIP.
+type lab struct {
+	t         testing.TB
+	ours, far string
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	need(t)
+	id := fmt.Sprintf("%d-%d", os.Getpid(), labCount.Add(1))
+	l := &lab{t, "afp-ours-" + id, "afp-peer-" + id}
+	for _, ns := range []string{l.ours, l.far} {
+		l.run("ip", "netns", "add", ns)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+		l.run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+	}
+	l.run("ip", "-n", l.ours, "link", "add", ourIf, "address", ourMAC.String(), "type", "veth",
+		"peer", "name", peerIf, "address", peerMAC.String(), "netns", l.far)
+	l.run("ip", "-n", l.ours, "link", "set", ourIf, "up")
+	l.run("ip", "-n", l.far, "link", "set", peerIf, "up")
+	l.run("ip", "-n", l.far, "addr", "add", net.IP(peerIP).String()+"/24", "dev", peerIf)
+	l.run("ip", "-n", l.far, "neigh", "add", net.IP(ourIP).String(), "lladdr", ourMAC.String(), "dev", peerIf)
+	return l
+}
+
+// need skips without the rights to make namespaces.
+func need(t testing.TB) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root for network namespaces: run as root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs the ip command of iproute2: install it")
+	}
+}
+
+func (l *lab) run(args ...string) string {
+	l.t.Helper()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	require.NoError(l.t, err, "%s: %s", strings.Join(args, " "), out)
+	return string(out)
+}
+
+// in runs f on a thread inside a namespace; sockets made there stay there.
+func (l *lab) in(ns string, f func()) {
+	l.t.Helper()
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	require.NoError(l.t, err)
+	defer home.Close()
+	away, err := os.Open("/run/netns/" + ns)
+	require.NoError(l.t, err)
+	defer away.Close()
+	require.NoError(l.t, unix.Setns(int(away.Fd()), unix.CLONE_NEWNET))
+	defer func() {
+		require.NoError(l.t, unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
+		runtime.UnlockOSThread()
+	}()
+	f()
+}
+
+// open opens a port in our namespace and closes it after the test.
+func (l *lab) open(cfg Config) *Port {
+	l.t.Helper()
+	if cfg.Interface == "" {
+		cfg.Interface = ourIf
+	}
+	var p *Port
+	var err error
+	l.in(l.ours, func() { p, err = Open(cfg) })
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { require.NoError(l.t, p.Close()) })
+	return p
+}
+
+// peer is a packet socket on the other end of the veth pair.
+type peer struct {
+	t  testing.TB
+	fd int
+}
+
+// peer opens the socket; vnet makes every frame start with a virtio_net_hdr.
+func (l *lab) peer(vnet bool) *peer {
+	l.t.Helper()
+	p := &peer{l.t, -1}
+	l.in(l.far, func() {
+		ifi, err := net.InterfaceByName(peerIf)
+		require.NoError(l.t, err)
+		p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		require.NoError(l.t, err)
+		require.NoError(l.t, unix.SetsockoptInt(p.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
+		if vnet {
+			require.NoError(l.t, unix.SetsockoptInt(p.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
+		}
+		require.NoError(l.t, unix.SetsockoptInt(p.fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1))
+		require.NoError(l.t, unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
+		require.NoError(l.t, unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(deadline / time.Second)}))
+		require.NoError(l.t, unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: ifi.Index}))
+	})
+	l.t.Cleanup(func() { _ = unix.Close(p.fd) })
+	return p
+}
+
+func (p *peer) send(frame []byte) {
+	p.t.Helper()
+	_, err := unix.Write(p.fd, frame)
+	require.NoError(p.t, err)
+}
+
+// recv returns the next frame and the VLAN tag the kernel stripped, -1 if none.
+func (p *peer) recv() (frame []byte, tci int) {
+	p.t.Helper()
+	buf, oob := make([]byte, 70<<10), make([]byte, 256)
+	n, on, _, _, err := unix.Recvmsg(p.fd, buf, oob, 0)
+	require.NoError(p.t, err, "no frame arrived")
+	msgs, err := unix.ParseSocketControlMessage(oob[:on])
+	require.NoError(p.t, err)
+	tci = -1
+	for _, m := range msgs {
+		if m.Header.Type == unix.PACKET_AUXDATA && binary.NativeEndian.Uint32(m.Data)&unix.TP_STATUS_VLAN_VALID != 0 {
+			tci = int(binary.NativeEndian.Uint16(m.Data[16:]))
+		}
+	}
+	return buf[:n], tci
+}
+
+// ether puts an Ethernet header with n VLAN tags before a payload.
+func ether(dst, src net.HardwareAddr, proto uint16, payload []byte, tags ...uint16) []byte {
+	f := append(append([]byte{}, dst...), src...)
+	for _, tci := range tags {
+		f = binary.BigEndian.AppendUint16(f, unix.ETH_P_8021Q)
+		f = binary.BigEndian.AppendUint16(f, tci)
+	}
+	return append(binary.BigEndian.AppendUint16(f, proto), payload...)
+}
+
+// test frames carry an experimental EtherType (IEEE 802 local experimental 1).
+const etherTest = 0x88b5
+
+func testFrame(n, size int) []byte {
+	pl := make([]byte, size-etherHdr)
+	binary.BigEndian.PutUint32(pl, uint32(n))
+	for i := 4; i < len(pl); i++ {
+		pl[i] = byte(i * (n + 1))
+	}
+	return ether(ourMAC, peerMAC, etherTest, pl)
+}
+
+// collect polls a queue until want frames for which keep is true have come, and
+// returns copies with their meta.
+func collect(t testing.TB, q dataplane.Queue, want int, keep func(f []byte) bool) (frames [][]byte, metas []dataplane.Meta) {
+	t.Helper()
+	b := dataplane.NewBatch()
+	for end := time.Now().Add(deadline); len(frames) < want; {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d frames arrived; err %v", len(frames), want, q.Err())
+		}
+		q.Wait(100 * time.Millisecond)
+		for i := range q.Rx(b) {
+			require.GreaterOrEqual(t, cap(b.Data[i]), q.Caps().ReplyRoom)
+			require.Equal(t, dataplane.Drop, b.Verdict[i])
+			if keep(b.Data[i]) {
+				frames = append(frames, append([]byte{}, b.Data[i]...))
+				metas = append(metas, b.Meta[i])
+			}
+		}
+		require.Zero(t, q.Settle(b))
+	}
+	require.Len(t, frames, want)
+	return frames, metas
+}
+
+func isTest(f []byte) bool { return len(f) > 13 && binary.BigEndian.Uint16(f[12:]) == etherTest }
+func isIPv4(f []byte) bool { return len(f) > 13 && binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_IP }
+func anyFrame([]byte) bool { return true }
+
+// rings runs a test with both layouts.
+func rings(t *testing.T, f func(t *testing.T, r Ring)) {
+	for _, r := range []Ring{RingV2, RingV3} {
+		t.Run("ring="+r.String(), func(t *testing.T) { f(t, r) })
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package loop
+
+// raceBuild turns poisoning on.
+const raceBuild = true

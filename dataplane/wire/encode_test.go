@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPutTCPRoundTrip(t *testing.T) {
+	for _, c := range benchSegments() {
+		t.Run(c.name, func(t *testing.T) {
+			l := Link{Dst: macA, Src: macB}
+			b := make([]byte, 2048)
+			c.s.TOS = 0x2a
+			n := PutLink(b, &l, c.s.Local.EtherType())
+			n += PutTCP(b[n:], &c.s, c.payload)
+			require.Equal(t, FrameLen(&l, &c.s, len(c.payload)), n)
+			p, r := parse(b[:n])
+			require.Equal(t, OK, r)
+			want := c.s
+			want.Remote, want.Local = want.Local, want.Remote
+			want.RemotePort, want.LocalPort = want.LocalPort, want.RemotePort
+			want.Len = uint32(len(c.payload))
+			require.Equal(t, want, p.Seg)
+			require.EqualValues(t, DefaultTTL, p.TTL)
+			if ip, ok := ParseIPv4(b[14:n]); ok {
+				// MTU-003 and NET-006.
+				require.EqualValues(t, 0x4000, ip.Frag())
+				require.Zero(t, ip.ID())
+			}
+			require.Zero(t, testing.AllocsPerRun(100, func() { PutTCP(b, &c.s, c.payload) }))
+		})
+	}
+}
+
+func TestPutTCPBounds(t *testing.T) {
+	for _, c := range benchSegments() {
+		b := make([]byte, 2048)
+		n := PutTCP(b, &c.s, c.payload)
+		require.NotZero(t, PutTCP(b[:n], &c.s, c.payload))
+		for m := range n {
+			require.Zero(t, PutTCP(b[:m], &c.s, c.payload), "%s in %d bytes", c.name, m)
+		}
+	}
+	// The IP length field is the limit: total for IPv4, payload for IPv6.
+	b := make([]byte, 70000)
+	s4, s6 := benchSegments()[2].s, benchSegments()[1].s
+	require.Equal(t, 65535, PutTCP(b, &s4, make([]byte, 65535-40)))
+	require.Zero(t, PutTCP(b, &s4, make([]byte, 65535-39)))
+	require.Equal(t, 40+65535, PutTCP(b, &s6, make([]byte, 65535-40)))
+	require.Zero(t, PutTCP(b, &s6, make([]byte, 65535-39)))
+	require.Zero(t, PutLink(b[:13], &Link{}, EtherTypeIPv4))
+	require.Zero(t, PutLink(b[:17], &Link{VLAN: 1}, EtherTypeIPv4))
+}
+
+func TestPutTCPPayloadInPlace(t *testing.T) {
+	const text = "GET / HTTP/1.1\r\n"
+	s := benchSegments()[3].s
+	hl := IPLen(&s) + TCPHeaderLen(&s)
+	for at := 0; at <= hl+40; at++ {
+		b := make([]byte, 256)
+		copy(b[at:], text)
+		n := PutTCP(b, &s, b[at:at+len(text)])
+		require.Equal(t, hl+len(text), n)
+		require.Equal(t, text, string(b[hl:n]), "payload at %d", at)
+		_, r := parse(eth(b[:n]))
+		require.Equal(t, OK, r)
+	}
+}
+
+// VAL-003: setters keep the checksum right.
+func TestVAL_003_Setters(t *testing.T) {
+	s := benchSegments()[0].s
+	b := make([]byte, 128)
+	b = b[:PutTCP(b, &s, nil)]
+	ip, ok := ParseIPv4(b)
+	require.True(t, ok)
+	ip.SetTTL(1)
+	ip.SetTOS(0xff)
+	ip.SetID(0xbeef)
+	require.True(t, ip.ChecksumOK())
+	tv, ok := ParseTCP(ip.Payload())
+	require.True(t, ok)
+	tv.SetSeq(0xffffffff)
+	tv.SetAck(0)
+	tv.SetWindow(0xabcd)
+	tv.SetFlags(FlagAE | FlagFIN)
+	require.True(t, tv.ChecksumOK(ip.Src(), ip.Dst()))
+	require.Equal(t, Seq(0xffffffff), tv.Seq())
+	require.Equal(t, Seq(0), tv.Ack())
+	require.EqualValues(t, 0xabcd, tv.Window())
+	require.Equal(t, FlagAE|FlagFIN, tv.Flags())
+	require.Equal(t, 40, tv.HeaderLen())
+	require.EqualValues(t, 0xff, ip.TOS())
+	require.EqualValues(t, 1, ip.TTL())
+	require.EqualValues(t, 0xbeef, ip.ID())
+
+	s6 := benchSegments()[1].s
+	c := make([]byte, 128)
+	c = c[:PutTCP(c, &s6, nil)]
+	ip6, ok := ParseIPv6(c)
+	require.True(t, ok)
+	ip6.SetFlowLabel(0xfffffff)
+	require.EqualValues(t, 0xfffff, ip6.FlowLabel())
+	require.Zero(t, ip6.TrafficClass())
+	proto, up, r := ip6.UpperLayer()
+	require.Equal(t, OK, r)
+	require.EqualValues(t, ProtoTCP, proto)
+	tv, ok = ParseTCP(up)
+	require.True(t, ok)
+	require.True(t, tv.ChecksumOK(ip6.Src(), ip6.Dst()))
+	_, r = parse(eth(c))
+	require.Equal(t, OK, r)
+}
+
+func TestViewsRejectShort(t *testing.T) {
+	good := syn4(unhex(t, optsLinux))
+	for n := range len(good) {
+		b := good[:n]
+		if e, ok := ParseEthernet(b); ok {
+			e.EtherType()
+			e.Payload()
+		}
+		if n >= 14 {
+			_, ok := ParseIPv4(b[14:])
+			require.False(t, ok)
+		}
+		if n >= 34 {
+			_, ok := ParseTCP(b[34:])
+			require.False(t, ok)
+		}
+	}
+	_, ok := ParseIPv6(good[14:])
+	require.False(t, ok)
+	_, ok = ParseICMPv4(make([]byte, 7))
+	require.False(t, ok)
+	_, ok = ParseICMPv6(make([]byte, 7))
+	require.False(t, ok)
+}

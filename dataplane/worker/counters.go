@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// drop is a reason of the worker itself for not using a received frame, or for not
+// sending one.
+type drop uint8
+
+const (
+	dropDeviceChecksum drop = iota // the device says the checksum is wrong
+	dropTruncated
+	dropForeignMAC
+	dropForeignIP
+	dropBroadcastSource
+	dropARP     // not for us, or malformed in a way only ARP knows
+	dropNDP     // likewise
+	dropICMP    // neither an echo request nor an error about a flow of ours
+	dropICMPMax // echo above the rate limit
+	numRxDrops
+)
+
+var rxDropNames = [numRxDrops]string{
+	"device_checksum", "truncated", "foreign_mac", "foreign_ip", "broadcast_source",
+	"arp_ignored", "ndp_ignored", "icmp_ignored", "icmp_rate_limited",
+}
+
+// Reasons for not sending a segment the engine wanted sent.
+const (
+	txNoRoute drop = iota
+	txNeighborWait
+	txNeighborFailed
+	txNeighborFull
+	numTxDrops
+)
+
+var txDropNames = [numTxDrops]string{"tx_no_route", "tx_neighbor_queue_full", "tx_neighbor_unreachable", "tx_neighbor_table_full"}
+
+type counters struct {
+	frames   uint64 // received
+	segments uint64 // handed to the engine or the raw handler
+	control  uint64 // ARP, NDP and ICMP that were used
+	parse    [wire.NumReasons]uint64
+	rx       [numRxDrops]uint64
+	tx       [numTxDrops]uint64
+	panics   uint64
+	noText   uint64 // Reply refused: no buffer
+}
+
+// Stats is a snapshot of one worker. Sums that must close are checked by Check.
+type Stats struct {
+	Worker   int
+	Port     dataplane.Stats
+	Engine   handshake.Counters
+	Frames   uint64 // received = Segments + Control + sum of RxDrops
+	Segments uint64
+	Control  uint64
+	// RxDrops are frames not used, and TxDrops segments not sent, by reason; zero reasons are absent.
+	RxDrops, TxDrops map[string]uint64
+	// SegmentDrops are segments the engine dropped, by reason.
+	SegmentDrops   map[string]uint64
+	CallbackPanics uint64
+	ReplyNoBuffer  uint64
+	// Memory says where the engine's tables live.
+	Memory string
+}
+
+// Check returns the name of the first equation that does not close, or "".
+func (s *Stats) Check() string {
+	sum := s.Segments + s.Control
+	for _, n := range s.RxDrops {
+		sum += n
+	}
+	switch {
+	case s.Frames != sum:
+		return "frames in = segments + control + dropped"
+	case s.Frames != s.Port.RxFrames:
+		return "frames in = frames lent by the queue"
+	}
+	return s.Engine.Check()
+}
+
+func (w *Worker) snapshot() Stats {
+	c := &w.ctr
+	s := Stats{
+		Worker: w.cfg.ID, Port: w.cfg.Port.Stats(w.cfg.ID), Engine: w.engine.Counters(),
+		Frames: c.frames, Segments: c.segments, Control: c.control,
+		RxDrops: map[string]uint64{}, TxDrops: map[string]uint64{}, SegmentDrops: map[string]uint64{},
+		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(),
+	}
+	put := func(m map[string]uint64, name string, n uint64) {
+		if n != 0 {
+			m[name] = n
+		}
+	}
+	for i, n := range c.parse {
+		put(s.RxDrops, wire.Reason(i).String(), n)
+	}
+	for i, n := range c.rx {
+		put(s.RxDrops, rxDropNames[i], n)
+	}
+	for i, n := range c.tx {
+		put(s.TxDrops, txDropNames[i], n)
+	}
+	for i, n := range s.Engine.Outcome {
+		if o := handshake.Outcome(i); o.Dropped() {
+			put(s.SegmentDrops, o.String(), n)
+		}
+	}
+	return s
+}

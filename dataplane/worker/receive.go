@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// receive handles the n frames in w.rx: parse all, let the engine decide all
+// segments, run the callbacks while the frames still hold their text, then
+// write the answers over them.
+func (w *Worker) receive(n int) {
+	w.ctr.frames += uint64(n)
+	k := 0
+	for i := range n {
+		meta, p := &w.rx.Meta[i], &w.pk[i]
+		if meta.Flags&(dataplane.MetaCsumBad|dataplane.MetaTruncated) != 0 {
+			if meta.Flags&dataplane.MetaCsumBad != 0 {
+				w.ctr.rx[dropDeviceChecksum]++ // VAL-001
+			} else {
+				w.ctr.rx[dropTruncated]++
+			}
+			continue
+		}
+		frame := w.rx.Data[i]
+		if r := wire.Parse(frame, meta.Flags&dataplane.MetaCsumGood != 0, p); r != wire.OK {
+			w.ctr.parse[r]++
+			continue
+		}
+		if meta.Flags&dataplane.MetaVLAN != 0 && !p.Tagged && meta.VLAN&0xfff != 0 {
+			p.VLAN, p.Tagged = meta.VLAN, true // a stripped tag equals one in band (NET-005)
+		}
+		if p.Kind != wire.KindTCP {
+			w.controlFrame(i, frame, p)
+			continue
+		}
+		if [6]byte(frame[:6]) != w.cfg.Net.MAC {
+			w.ctr.rx[dropForeignMAC]++ // VAL-016
+			continue
+		}
+		if !w.cfg.Net.Owns(p.Seg.Local) {
+			w.ctr.rx[dropForeignIP]++
+			continue
+		}
+		if w.cfg.Net.badSource(p.Seg.Remote) {
+			w.ctr.rx[dropBroadcastSource]++ // VAL-015
+			continue
+		}
+		s := &w.segs[k]
+		*s = p.Seg
+		vlan := uint16(0)
+		if p.Tagged {
+			vlan = p.VLAN
+		}
+		s.Path = w.paths.handle([6]byte(frame[6:12]), vlan)
+		w.at[k] = uint8(i)
+		k++
+	}
+	w.ctr.segments += uint64(k)
+	if k == 0 {
+		return
+	}
+	if w.cfg.Raw != nil {
+		w.cfg.Raw.Receive(w.now, w.segs[:k])
+		return
+	}
+	w.engine.Handle(w.now, w.cfg.Ring.Load(), w.segs[:k], w.act)
+	w.deliver()
+	for j := range k {
+		if w.act[j] == handshake.Answer {
+			w.answer(int(w.at[j]), &w.segs[j])
+		}
+	}
+}
+
+// answer writes s over received frame i.
+func (w *Worker) answer(i int, s *wire.Segment) {
+	frame, p := w.rx.Data[i], &w.pk[i]
+	l := wire.ReplyLink(frame, p)
+	b := frame[:cap(frame)]
+	n := wire.PutLink(b, &l, s.Local.EtherType())
+	m := wire.PutTCP(b[n:], s, nil)
+	if n == 0 || m == 0 {
+		return // no reply room: a driver's fault; the verdict stays Drop
+	}
+	w.rx.Data[i] = b[:n+m]
+	w.rx.Verdict[i] = dataplane.Reply
+}

@@ -1,0 +1,381 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// Polling says how a worker waits for frames.
+type Polling uint8
+
+// The ways to wait.
+const (
+	// Adaptive spins for a while, then blocks in the driver until a frame, a
+	// timer or a bound: for machines that have other work.
+	Adaptive Polling = iota
+	// Busy never blocks: for cores that do nothing else.
+	Busy
+)
+
+const (
+	spinTime  = int64(50 * time.Microsecond)
+	maxSleep  = int64(10 * time.Millisecond)
+	maxTimers = 512 // per round, so that a flood of expiries does not starve receiving
+)
+
+// ErrStopped is returned by Do when the worker has ended.
+var ErrStopped = errors.New("worker: stopped")
+
+// Source starts traffic. Poll is called once per round with the burst's clock;
+// it opens flows through w.Connect and returns when it wants to be called again
+// at the latest (0: at once, Never: only when something was received).
+type Source interface {
+	Poll(w *Worker, now int64) (next int64)
+}
+
+// Never is the answer of a Source that waits for events.
+const Never = math.MaxInt64
+
+// Raw takes the place of the engine for stateless generators: it sees each TCP
+// segment for our addresses and sends frames of its own.
+type Raw interface {
+	// Receive gets the segments of a burst; they are valid during the call.
+	Receive(now int64, segs []wire.Segment)
+	// Send fills frames lent in b (b.N of them, length 0, Verdict Drop): it sets
+	// Data and Verdict Reply for those to send. Called every round with as many
+	// as Want returns; next as in Source.
+	Want(now int64) (n int, next int64)
+	Send(now int64, b *dataplane.Batch)
+}
+
+// Config makes a worker.
+type Config struct {
+	ID      int // queue of Port, and index of the worker
+	Port    dataplane.Port
+	Net     *Net
+	Engine  handshake.Config
+	Hasher  *cookie.Hasher // not shared
+	Ring    *cookie.Ring
+	Clock   func() int64 // ns, monotonic and near Unix time; nil: the machine's
+	Polling Polling
+	CPU     int // to pin the thread to; negative: not pinned
+	Source  Source
+	Raw     Raw
+	Logger  *slog.Logger // nil: silent
+}
+
+// Worker is one core. Its exported methods, but for Do, Stats, Stop and Done,
+// are for callbacks, Sources and functions passed to Do.
+type Worker struct {
+	cfg    Config
+	queue  dataplane.Queue
+	caps   dataplane.Caps
+	engine *handshake.Engine
+	apps   []Callbacks
+	rx, tx *dataplane.Batch
+	log    *slog.Logger
+
+	pk   []wire.Packet
+	segs []wire.Segment
+	act  []handshake.Action
+	at   []uint8 // frame index of each segment
+
+	paths   paths
+	texts   texts
+	pending []pending
+	neighV  uint64 // version of the neighbours when pending was last tried
+	parked  bool   // pending has a next hop nobody asked for yet
+	lastHop wire.Addr
+	lastMAC [6]byte
+	lastV   uint64 // version for which lastHop is valid
+	echo    bucket
+	nextAge int64
+	ctr     counters
+	flow    Flow
+	now     int64
+
+	cmds chan func()
+	stop atomic.Bool
+	done chan struct{}
+	err  error
+}
+
+// New makes a worker; Run runs it.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Clock == nil {
+		start := time.Now()
+		base := start.UnixNano()
+		cfg.Clock = func() int64 { return base + int64(time.Since(start)) }
+	}
+	e, err := handshake.New(cfg.Engine, cfg.Hasher)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		cfg: cfg, queue: cfg.Port.Queue(cfg.ID), engine: e,
+		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
+		pk: make([]wire.Packet, dataplane.BatchSize), segs: make([]wire.Segment, dataplane.BatchSize),
+		act: make([]handshake.Action, dataplane.BatchSize), at: make([]uint8, dataplane.BatchSize),
+		cmds: make(chan func(), 16), done: make(chan struct{}),
+		log: cfg.Logger, echo: bucket{rate: 1000, size: 1000},
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.caps = w.queue.Caps()
+	w.flow.w = w
+	w.now = cfg.Clock()
+	e.SetClock(w.now, cfg.Ring.Load())
+	return w, nil
+}
+
+// AddApp registers callbacks and returns their number for Listen and Connect.
+func (w *Worker) AddApp(cb Callbacks) (uint16, error) {
+	if len(w.apps) == 65535 {
+		return 0, errors.New("worker: more than 65535 applications")
+	}
+	w.apps = append(w.apps, cb)
+	return uint16(len(w.apps) - 1), nil
+}
+
+// Listen has app accept connections; see handshake.Engine.Listen.
+func (w *Worker) Listen(addr wire.Addr, port, app uint16) error {
+	return w.engine.Listen(addr, port, app, w.apps[app].AutoClose)
+}
+
+// Connect opens a flow for app; see handshake.Engine.Connect. The route is
+// looked up when the SYN is sent.
+func (w *Worker) Connect(t wire.Tuple, app uint16) (handshake.FlowID, error) {
+	return w.engine.Connect(t, app, 0)
+}
+
+// ConnectRoom is how many Connects fit before frames must go out.
+func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
+
+// Abort and Close act on a flow kept by its ID.
+func (w *Worker) Abort(id handshake.FlowID) { w.texts.release(id.Index()); w.engine.Abort(id) }
+
+// Close sends a FIN.
+func (w *Worker) Close(id handshake.FlowID) { w.engine.Close(id) }
+
+// ID is the index of the worker and of its queue.
+func (w *Worker) ID() int { return w.cfg.ID }
+
+// Net returns what the endpoint knows of its link.
+func (w *Worker) Net() *Net { return w.cfg.Net }
+
+// Engine returns the engine's counters as of now.
+func (w *Worker) Engine() handshake.Counters { return w.engine.Counters() }
+
+// Do runs fn on the worker between two bursts and waits for it.
+func (w *Worker) Do(fn func()) error {
+	ran := make(chan struct{})
+	select {
+	case w.cmds <- func() { fn(); close(ran) }:
+	case <-w.done:
+		return ErrStopped
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-w.done:
+		select {
+		case <-ran:
+			return nil
+		default:
+			return ErrStopped
+		}
+	}
+}
+
+// Stats returns a consistent snapshot; any goroutine, also after the worker ended.
+func (w *Worker) Stats() Stats {
+	var s Stats
+	if w.Do(func() { s = w.snapshot() }) == nil {
+		return s
+	}
+	return w.snapshot() // it has stopped: nobody else touches it
+}
+
+// Stop asks the worker to end after the current round.
+func (w *Worker) Stop() { w.stop.Store(true) }
+
+// Done is closed when Run has returned; Err is valid then.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// Err is the device failure that ended the worker, nil after Stop.
+func (w *Worker) Err() error { return w.err }
+
+// Free returns the memory of the tables, after Done.
+func (w *Worker) Free() error { return w.engine.Free() }
+
+// Run polls until Stop or a device failure. It locks its goroutine to a thread.
+func (w *Worker) Run() {
+	defer close(w.done)
+	runtime.LockOSThread() // never unlocked: a pinned thread is of no use to others
+	if w.cfg.CPU >= 0 {
+		if err := pin(w.cfg.CPU); err != nil {
+			w.log.Warn("worker not pinned", "worker", w.cfg.ID, "cpu", w.cfg.CPU, "err", err)
+		}
+	}
+	if w.cfg.ID == 0 {
+		w.announce()
+	}
+	idleSince := int64(0)
+	for !w.stop.Load() {
+		busy, next := w.round()
+		if len(w.cmds) > 0 {
+			w.commands()
+			continue
+		}
+		if busy {
+			idleSince = 0
+			continue
+		}
+		if err := w.queue.Err(); err != nil {
+			w.err = fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+			break
+		}
+		if w.cfg.Polling == Busy {
+			continue
+		}
+		if idleSince == 0 {
+			idleSince = w.now
+		}
+		if w.now-idleSince < spinTime || next <= w.now {
+			continue
+		}
+		w.queue.Wait(time.Duration(min(next-w.now, maxSleep)))
+	}
+	w.commands()
+}
+
+func (w *Worker) commands() {
+	for {
+		select {
+		case fn := <-w.cmds:
+			fn()
+		default:
+			return
+		}
+	}
+}
+
+// round is one turn: receive, timers, source, send. It reports whether anything
+// happened, and until when the worker may sleep if not.
+func (w *Worker) round() (busy bool, next int64) {
+	w.now = w.cfg.Clock()
+	n := w.queue.Rx(w.rx)
+	if n > 0 {
+		w.receive(n)
+		w.queue.Settle(w.rx)
+	}
+	fired := w.engine.Advance(w.now, maxTimers)
+	if fired > 0 {
+		w.deliver()
+	}
+	next = w.now + maxSleep
+	if w.cfg.Source != nil {
+		next = min(next, w.cfg.Source.Poll(w, w.now))
+	}
+	if w.cfg.Raw != nil {
+		next = min(next, w.raw())
+	}
+	sent := w.flush()
+	if w.cfg.ID == 0 && w.now >= w.nextAge {
+		w.nextAge = w.now + neighborInterval
+		w.cfg.Net.Neighbors.age(w.now, w.refresh)
+	}
+	if n > 0 || sent > 0 || fired > 0 {
+		return true, 0
+	}
+	if left, ok := w.engine.NextTimer(); ok {
+		next = min(next, w.now+int64(left)*1e6)
+	}
+	return false, next
+}
+
+// deliver runs the callbacks for the events of the burst. A callback that panics
+// loses its flow, not the worker (HND-006).
+func (w *Worker) deliver() {
+	evs := w.engine.Events()
+	for i := 0; i < len(evs); {
+		i = w.deliverFrom(evs, i)
+	}
+	w.engine.EndBurst()
+}
+
+func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.ctr.panics++
+			w.log.Error("callback panicked; flow reset", "worker", w.cfg.ID, "panic", r)
+			w.Abort(evs[i].Flow)
+			next = i + 1
+		}
+	}()
+	for ; i < len(evs); i++ {
+		ev := &evs[i]
+		cb := &w.apps[ev.App]
+		w.flow.ev = ev
+		switch ev.Kind {
+		case handshake.EventEstablished:
+			if cb.Established != nil {
+				cb.Established(&w.flow)
+			}
+		case handshake.EventData:
+			if cb.Data != nil {
+				j := w.at[ev.Seg]
+				off := uint32(w.pk[j].Data) + ev.Off
+				cb.Data(&w.flow, w.rx.Data[j][off:off+ev.Len:off+ev.Len])
+			}
+		case handshake.EventAcked:
+			w.texts.release(ev.Flow.Index())
+		case handshake.EventPeerClosed:
+			switch {
+			case cb.PeerClosed != nil:
+				cb.PeerClosed(&w.flow)
+			case !cb.AutoClose:
+				w.engine.Close(ev.Flow)
+			}
+		case handshake.EventClosed:
+			w.texts.release(ev.Flow.Index())
+			if cb.Closed != nil {
+				cb.Closed(&w.flow, ev.Reason)
+			}
+		}
+	}
+	return i
+}
+
+// bucket is a token bucket over the worker's clock.
+type bucket struct {
+	rate, size int64 // per second, and burst
+	tokens     int64
+	last       int64
+}
+
+func (b *bucket) take(now int64) bool {
+	if add := (now - b.last) * b.rate / int64(time.Second); add > 0 || b.last == 0 {
+		b.tokens = min(b.tokens+add, b.size)
+		if b.last == 0 {
+			b.tokens = b.size
+		}
+		b.last = now
+	}
+	if b.tokens == 0 {
+		return false
+	}
+	b.tokens--
+	return true
+}

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package hugepages
+
+import (
+	"errors"
+	"fmt"
+)
+
+// maxHeap bounds an arena on the heap, because the runtime does not report
+// that memory ran out: it ends the process.
+const maxHeap = 1 << 36
+
+// system knows only the heap.
+var system = host{hugetlb: unsupported, thp: unsupported, plain: mapHeap}
+
+func unsupported(int) (mapping, error) {
+	return mapping{}, fmt.Errorf("huge pages need Linux: %w", errors.ErrUnsupported)
+}
+
+func mapHeap(size int) (mapping, error) {
+	if int64(size) > maxHeap {
+		return mapping{}, fmt.Errorf("%s on the Go heap, at most %d bytes: %w", bytesText(uint64(size)), int64(maxHeap), errors.ErrUnsupported)
+	}
+	b := make([]byte, size+CacheLine)
+	off := offset(b, CacheLine)
+	return mapping{mem: b[off : off+size], kind: KindHeap, free: func() error { return nil }}, nil
+}

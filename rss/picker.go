@@ -1,0 +1,115 @@
+package rss
+
+import "fmt"
+
+// Picker finds, for an active open, the local ports whose replies (remote to
+// local, as received) land on a given queue (RSS-006). It is immutable and may
+// be shared by all workers.
+//
+// The hash is linear, h(p) = h(0) xor T(p), so the low bits of T sort the
+// ports of the range into classes once and for all, and the tuple only decides
+// which classes a queue owns: those at RETA index i are class i xor h(0).
+type Picker struct {
+	t      *Toeplitz
+	queues int
+	mask   uint32
+	reta   RETA // reduced to its period
+	// Entries of the RETA by queue: queue q owns entry[first[q]:first[q+1]].
+	entry []uint16
+	first []uint32
+	v4    classes
+	v6    classes
+}
+
+// classes are the ports of the range sorted by the low bits of their T.
+type classes struct {
+	port  []uint16 // class by class, ascending within each
+	off   []uint32 // class c is port[off[c]:off[c+1]]
+	least uint32   // length of the shortest class
+	count []uint16 // by h(0) and queue: number of ports
+}
+
+// NewPicker sorts the local ports lo to hi, both included, for a device with
+// this key and table. Port 0 is never chosen, even when lo is 0. It takes
+// milliseconds at most, and a few bytes per port and per RETA entry and queue.
+func NewPicker(t *Toeplitz, reta RETA, lo, hi uint16) (*Picker, error) {
+	if t == nil {
+		return nil, fmt.Errorf("rss: port picker without a Toeplitz key: pass rss.New(key)")
+	}
+	if err := checkSize(len(reta)); err != nil {
+		return nil, err
+	}
+	lo = max(lo, 1)
+	if lo > hi {
+		return nil, fmt.Errorf("rss: port range %d-%d is empty: want 1 <= lo <= hi", lo, hi)
+	}
+	reta = append(RETA(nil), reta.period()...)
+	p := &Picker{t: t, queues: reta.queues(), mask: uint32(len(reta) - 1), reta: reta}
+	if cells := len(reta) * p.queues; cells > 1<<22 {
+		return nil, fmt.Errorf("rss: RETA of %d entries naming queue %d: the port counts would take %d cells, at most %d are kept; number the queues without gaps",
+			len(reta), p.queues-1, cells, 1<<22)
+	}
+	p.first = make([]uint32, p.queues+1)
+	for q := range p.queues {
+		for i, e := range reta {
+			if int(e) == q {
+				p.entry = append(p.entry, uint16(i))
+			}
+		}
+		p.first[q+1] = uint32(len(p.entry))
+	}
+	p.v4 = p.classify(input4-2, lo, hi)
+	p.v6 = p.classify(input6-2, lo, hi)
+	return p, nil
+}
+
+// portHash returns T(port): the contribution of a port at input bytes pos and pos+1.
+func (t *Toeplitz) portHash(pos int, port uint16) uint32 {
+	return t.tab[pos][port>>8] ^ t.tab[pos+1][port&0xff]
+}
+
+// classify sorts the ports lo to hi, standing at input byte pos, by counting.
+func (p *Picker) classify(pos int, lo, hi uint16) classes {
+	n := len(p.reta)
+	c := classes{
+		port:  make([]uint16, int(hi)-int(lo)+1),
+		off:   make([]uint32, n+1),
+		count: make([]uint16, n*p.queues),
+	}
+	size := make([]uint32, n)
+	for port := int(lo); port <= int(hi); port++ {
+		size[p.t.portHash(pos, uint16(port))&p.mask]++
+	}
+	c.least = size[0]
+	for i, s := range size {
+		c.off[i+1] = c.off[i] + s
+		c.least = min(c.least, s)
+	}
+	next := append([]uint32(nil), c.off[:n]...)
+	for port := int(lo); port <= int(hi); port++ {
+		i := p.t.portHash(pos, uint16(port)) & p.mask
+		c.port[next[i]] = uint16(port)
+		next[i]++
+	}
+	for base := range n {
+		row := c.count[base*p.queues : (base+1)*p.queues]
+		for i, q := range p.reta {
+			row[q] += uint16(size[base^i])
+		}
+	}
+	return c
+}
+
+// Queues returns one more than the highest queue of the table.
+func (p *Picker) Queues() int { return p.queues }
+
+// Start4 returns the ports for connections from local to remote:remotePort.
+// Host-order values.
+func (p *Picker) Start4(remote, local uint32, remotePort uint16) PortSet {
+	return PortSet{p: p, c: &p.v4, base: p.t.Hash4(remote, local, remotePort, 0)}
+}
+
+// Start6 is Start4 for IPv6 addresses.
+func (p *Picker) Start6(remoteHi, remoteLo, localHi, localLo uint64, remotePort uint16) PortSet {
+	return PortSet{p: p, c: &p.v6, base: p.t.Hash6(remoteHi, remoteLo, localHi, localLo, remotePort, 0)}
+}
