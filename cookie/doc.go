@@ -51,14 +51,15 @@
 // TSval is checked but not covered by the MAC: a SYN sent twice must get the same
 // ISS twice, and the peer may echo the TSval of either answer.
 //
-// Unlike a stateful ISS ([ISN]), a cookie does not grow with time (ISN-002).
-// That is harmless to the peer, which has no live record of the tuple when it
-// sends a SYN.
+// Unlike a stateful ISS ([ISN]), a cookie does not grow with time (ISN-002). A
+// peer that sends a SYN has no record of the tuple that could object; but an old
+// duplicate of ours that is still in the network falls into its new window with
+// odds window/2^32 instead of never, unless timestamps sort it out (PAWS).
 //
 // # Forgery odds
 //
 // How many of the 2^32 values of one ACK number pass, for a blind sender that
-// knows everything but the keys:
+// knows everything but the keys; the others are counted from their sources:
 //
 //	form     values  odds     at 14.88 M ACK/s, one per
 //	T        16      2^-28    18 s

@@ -158,9 +158,14 @@ func (e *Engine) synOptions(o *wire.Options, ts, sack, ws, v4 bool) {
 	}
 }
 
-// tsFirst is the TSval of the first SYN or SYN-ACK of r.
+// tsFirst is the TSval of the first SYN or SYN-ACK of r. record.start wraps after
+// 274 s; from then on it is at least that of the last copy, which the timer knows.
 func (e *Engine) tsFirst(r *record, tsOff uint32) uint32 {
-	return cookie.TSVal(tsOff, e.now-int64(e.now64-r.start)*64)
+	first := cookie.TSVal(tsOff, e.now-int64(e.now64-r.start)*64)
+	if last := tsOff + e.timers.armedAt(r); int32(last-first) < 0 {
+		return last
+	}
+	return first
 }
 
 // synRcvd is SYN-RECEIVED, passive or (flagActive) from a simultaneous open:
@@ -196,9 +201,6 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
 		off := e.sum[i].TSOff
 		first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
-		if int32(last-first) < 0 {
-			first = last // r.start has wrapped (274 s)
-		}
 		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(last-s.Opt.TSEcr) < 0) {
 			return e.challengeAlways(r, s, i) // LSN-018
 		}

