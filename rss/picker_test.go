@@ -88,7 +88,8 @@ func TestRSS_006_EveryPortExactlyOnce(t *testing.T) {
 	for kn, key := range keys {
 		for rn, reta := range tables(t) {
 			for _, r := range [][2]uint16{{32768, 60999}, {0, 65535}, {1024, 1030}, {40000, 40000}} {
-				if testing.Short() && r[1] == 65535 {
+				// Slow under the race detector, so not in all combinations.
+				if r[1] == 65535 && rn != "128/3" && rn != "weighted" || rn == "4096/5" && kn != "default" {
 					continue
 				}
 				t.Run(fmt.Sprintf("key=%s/reta=%s/ports=%d-%d", kn, rn, r[0], r[1]), func(t *testing.T) {

@@ -158,13 +158,6 @@ func setBuffer(fd, force, plain, bytes int) {
 // gives it the steering program.
 func joinFanout(cfg *Config, qs []*queue, up bool) error {
 	const mode = unix.PACKET_FANOUT_CBPF
-	fail := func(what string, err error) error {
-		if errors.Is(err, unix.EINVAL) && !up {
-			return fmt.Errorf("afpacket: %s: %s: %w: this kernel (before 6.13) spreads over queues only while the interface is up: ip link set %s up, or use queues=1",
-				cfg.Interface, what, err, cfg.Interface)
-		}
-		return socketError(cfg.Interface, what, err)
-	}
 	// The group has a hook of its own, which must be told to ignore outgoing
 	// frames too (Linux 5.14 and later). The kernel picks a free group id.
 	id, flags := 0, unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING
@@ -174,22 +167,30 @@ func joinFanout(cfg *Config, qs []*queue, up bool) error {
 		err = unix.SetsockoptInt(qs[0].rx.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|unix.PACKET_FANOUT_FLAG_UNIQUEID)<<16)
 	}
 	if err != nil {
-		return fail("PACKET_FANOUT", err)
+		return joinError(cfg.Interface, err, up)
 	}
 	if id, err = unix.GetsockoptInt(qs[0].rx.fd, unix.SOL_PACKET, unix.PACKET_FANOUT); err != nil {
-		return fail("PACKET_FANOUT", err)
+		return joinError(cfg.Interface, err, up)
 	}
 	for _, q := range qs[1:] {
 		if err := unix.SetsockoptInt(q.rx.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|flags)<<16|id&0xffff); err != nil {
-			return fail("joining the fanout group", err)
+			return joinError(cfg.Interface, err, up)
 		}
 	}
 	prog := steer(cfg.RSSKey, len(qs))
 	if err := unix.SetsockoptSockFprog(qs[0].rx.fd, unix.SOL_PACKET, unix.PACKET_FANOUT_DATA,
 		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}); err != nil {
-		return fail("PACKET_FANOUT_DATA", err)
+		return socketError(cfg.Interface, "PACKET_FANOUT_DATA", err)
 	}
 	return nil
+}
+
+func joinError(iface string, err error, up bool) error {
+	if errors.Is(err, unix.EINVAL) && !up {
+		return fmt.Errorf("afpacket: %s: PACKET_FANOUT: %w: this kernel (before 6.13) spreads over queues only while the interface is up: ip link set %s up, or use queues=1",
+			iface, err, iface)
+	}
+	return socketError(iface, "PACKET_FANOUT", err)
 }
 
 // bufferSize returns the size of slots and small buffers for an MTU: a power of
