@@ -129,7 +129,7 @@ func BenchmarkReflect(b *testing.B) {
 func (l *lab) generator() dataplane.Queue {
 	var p *Port
 	var err error
-	l.in(l.far, func() { p, err = Open(Config{Interface: peerIf}) })
+	l.InPeerNS(l.t, func() { p, err = Open(Config{Interface: l.PeerIf}) })
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -123,9 +123,9 @@ func TestRSS_008_FanoutEqualsPrediction(t *testing.T) {
 
 				// Down and up again: the kernel takes the sockets out of the
 				// group and puts them back, which must not renumber them.
-				l.run("ip", "-n", l.ours, "link", "set", ourIf, "down")
+				l.ourIP("link", "set", l.If, "down")
 				require.False(t, p.Info().Up)
-				l.run("ip", "-n", l.ours, "link", "set", ourIf, "up")
+				l.ourIP("link", "set", l.If, "up")
 				require.True(t, p.Info().Up)
 				require.Equal(t, want, arrivals(t, p, peer, tuples), "after down and up")
 			})

@@ -2,13 +2,7 @@ package afpacket
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"runtime"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,91 +10,53 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/dptest"
 )
 
-const (
-	ourIf, peerIf = "fs0", "fs1"
-	deadline      = 10 * time.Second // of a test that fails, no test waits for it
-)
+const deadline = 10 * time.Second // of a test that fails, no test waits for it
 
-var (
-	ourMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	peerMAC  = net.HardwareAddr{2, 0, 0, 0, 0, 2}
-	ourIP    = []byte{10, 77, 0, 1}
-	peerIP   = []byte{10, 77, 0, 2}
-	labCount atomic.Int32
-)
-
-// lab is two namespaces joined by a veth pair: ours, where the port is opened
-// and no address lives, and the peer's, with a kernel stack at peerIP.
+// lab is dptest's lab as these tests use it, with the kernel's offloads on.
 type lab struct {
-	t         testing.TB
-	ours, far string
+	*dptest.Lab
+	t testing.TB
 }
 
-func newLab(t testing.TB) *lab {
+func newLab(t testing.TB, opts ...dptest.LabOption) *lab {
 	t.Helper()
-	need(t)
-	id := fmt.Sprintf("%d-%d", os.Getpid(), labCount.Add(1))
-	l := &lab{t, "afp-ours-" + id, "afp-peer-" + id}
-	for _, ns := range []string{l.ours, l.far} {
-		l.run("ip", "netns", "add", ns)
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
-		l.run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-	}
-	l.run("ip", "-n", l.ours, "link", "add", ourIf, "address", ourMAC.String(), "type", "veth",
-		"peer", "name", peerIf, "address", peerMAC.String(), "netns", l.far)
-	l.run("ip", "-n", l.ours, "link", "set", ourIf, "up")
-	l.run("ip", "-n", l.far, "link", "set", peerIf, "up")
-	l.run("ip", "-n", l.far, "addr", "add", net.IP(peerIP).String()+"/24", "dev", peerIf)
-	l.run("ip", "-n", l.far, "neigh", "add", net.IP(ourIP).String(), "lladdr", ourMAC.String(), "dev", peerIf)
+	opts = append([]dptest.LabOption{dptest.LabOffloads(true), dptest.LabSysctl("net.ipv6.conf.peer0.disable_ipv6", "1")}, opts...)
+	l := &lab{dptest.NewLab(t, opts...), t}
+	l.peerIP("neigh", "add", l.Addr4.Addr().String(), "lladdr", l.MAC.String(), "dev", l.PeerIf)
 	return l
 }
 
-// need skips without the rights to make namespaces.
-func need(t testing.TB) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for network namespaces: run as root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs the ip command of iproute2: install it")
-	}
+// ourIP and peerIP run the ip command on either side.
+func (l *lab) ourIP(args ...string) string {
+	l.t.Helper()
+	return l.Exec(l.t, l.NS, append([]string{"ip"}, args...)...)
 }
 
-func (l *lab) run(args ...string) string {
+func (l *lab) peerIP(args ...string) string {
 	l.t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	require.NoError(l.t, err, "%s: %s", strings.Join(args, " "), out)
-	return string(out)
+	return l.Exec(l.t, l.PeerNS, append([]string{"ip"}, args...)...)
 }
 
-// in runs f on a thread inside a namespace; sockets made there stay there.
-func (l *lab) in(ns string, f func()) {
-	l.t.Helper()
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	require.NoError(l.t, err)
-	defer home.Close()
-	away, err := os.Open("/run/netns/" + ns)
-	require.NoError(l.t, err)
-	defer away.Close()
-	require.NoError(l.t, unix.Setns(int(away.Fd()), unix.CLONE_NEWNET))
-	defer func() {
-		require.NoError(l.t, unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
-		runtime.UnlockOSThread()
-	}()
-	f()
-}
+// The lab's addresses, the same in each.
+var (
+	ourMAC  = net.HardwareAddr{0x02, 0x66, 0x73, 0xab, 0, 1}
+	peerMAC = net.HardwareAddr{0x02, 0x66, 0x73, 0xab, 0, 2}
+	ourIP   = []byte{10, 71, 0, 1}
+	peerIP  = []byte{10, 71, 0, 2}
+)
 
 // open opens a port in our namespace and closes it after the test.
 func (l *lab) open(cfg Config) *Port {
 	l.t.Helper()
 	if cfg.Interface == "" {
-		cfg.Interface = ourIf
+		cfg.Interface = l.If
 	}
 	var p *Port
 	var err error
-	l.in(l.ours, func() { p, err = Open(cfg) })
+	l.InNS(l.t, func() { p, err = Open(cfg) })
 	require.NoError(l.t, err)
 	l.t.Cleanup(func() { require.NoError(l.t, p.Close()) })
 	return p
@@ -116,8 +72,8 @@ type peer struct {
 func (l *lab) peer(vnet bool) *peer {
 	l.t.Helper()
 	p := &peer{l.t, -1}
-	l.in(l.far, func() {
-		ifi, err := net.InterfaceByName(peerIf)
+	l.InPeerNS(l.t, func() {
+		ifi, err := net.InterfaceByName(l.PeerIf)
 		require.NoError(l.t, err)
 		p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		require.NoError(l.t, err)
@@ -204,7 +160,10 @@ func collect(t testing.TB, q dataplane.Queue, want int, keep func(f []byte) bool
 
 func isTest(f []byte) bool { return len(f) > 13 && binary.BigEndian.Uint16(f[12:]) == etherTest }
 func isIPv4(f []byte) bool { return len(f) > 13 && binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_IP }
-func anyFrame([]byte) bool { return true }
+
+// is8021AD finds a service tag still in the frame, isQinQ a customer tag.
+func is8021AD(f []byte) bool { return binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_8021AD }
+func isQinQ(f []byte) bool   { return binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_8021Q }
 
 // rings runs a test with both layouts.
 func rings(t *testing.T, f func(t *testing.T, r Ring)) {

@@ -14,7 +14,7 @@ import (
 // They are looked up by name because bit numbers differ between kernels.
 var offloadNames = []string{
 	"rx-checksum",
-	"tx-checksum-ipv4", "tx-checksum-ip-generic", "tx-checksum-ipv6",
+	"tx-checksum-ipv4", "tx-checksum-ip-generic", "tx-checksum-ipv6", "tx-checksum-sctp",
 	"tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation",
 	"tx-tcp-accecn-segmentation",
 	"tx-generic-segmentation", "tx-udp-segmentation",

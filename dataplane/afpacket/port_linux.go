@@ -125,16 +125,18 @@ func (p *Port) joinGroups() error {
 	return nil
 }
 
-// noInterface names the interfaces there are.
+// noInterface explains why name could not be looked up, and names the interfaces there are.
 func noInterface(name string, err error) error {
+	all, e := net.Interfaces()
+	if e != nil {
+		return socketError(name, "listing interfaces", e)
+	}
 	var names []string
-	if all, e := net.Interfaces(); e == nil {
-		for _, i := range all {
-			names = append(names, i.Name)
-		}
-		if slices.Contains(names, name) { // it exists: err is about something else
-			return fmt.Errorf("afpacket: %s: %w", name, err)
-		}
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	if slices.Contains(names, name) { // it exists: err is about something else
+		return socketError(name, "looking up the interface", err)
 	}
 	return fmt.Errorf("afpacket: no interface %q in this network namespace (there are: %s): %w", name, strings.Join(names, ", "), unix.ENODEV)
 }
@@ -155,31 +157,53 @@ func (p *Port) checkEthernet() error {
 	return nil
 }
 
-// linkUp reports whether the interface exists, is up and has a carrier. Safe
-// from any goroutine.
-func (p *Port) linkUp() bool {
+// up reports whether the interface exists, is up and has a carrier, as of now.
+// Safe from any goroutine.
+func (p *Port) up() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctl < 0 {
+	name, flags := p.flags()
+	if flags&unix.IFF_UP == 0 {
 		return false
 	}
+	// IFF_RUNNING lags behind by up to a second (net/core/link_watch.c).
+	link := []uint32{unix.ETHTOOL_GLINK, 0}
+	if _, err := ethtool(p.ctl, name, link); err == nil {
+		return link[1] != 0
+	}
+	return flags&unix.IFF_RUNNING != 0
+}
+
+// running is up for the data path: no lock of the kernel's is waited for, at the
+// price of learning about a lost carrier up to a second late.
+func (p *Port) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const want = unix.IFF_UP | unix.IFF_RUNNING
+	_, flags := p.flags()
+	return flags&want == want
+}
+
+// flags returns the interface's name now and its flags, 0 if it is gone or p
+// is closed. p.mu is held.
+func (p *Port) flags() (string, uint16) {
 	name, ok := p.name()
 	if !ok {
-		return false
+		return "", 0
 	}
 	req, err := unix.NewIfreq(name)
 	if err != nil || unix.IoctlIfreq(p.ctl, unix.SIOCGIFFLAGS, req) != nil {
-		return false
+		return name, 0
 	}
-	const want = unix.IFF_UP | unix.IFF_RUNNING
-	return req.Uint16()&want == want
+	return name, req.Uint16()
 }
 
-// name returns what the interface is called now; false if it is gone.
+// name returns what the interface is called now; false if it is gone or p is
+// closed. p.mu is held.
 func (p *Port) name() (string, bool) {
 	var req unix.Ifreq
 	req.SetUint32(uint32(p.ifindex))
-	if unix.IoctlIfreq(p.ctl, unix.SIOCGIFNAME, &req) != nil {
+	if p.ctl < 0 || unix.IoctlIfreq(p.ctl, unix.SIOCGIFNAME, &req) != nil {
 		return "", false
 	}
 	return req.Name(), true
@@ -189,7 +213,7 @@ func (p *Port) name() (string, bool) {
 func (p *Port) Info() dataplane.Info {
 	i := p.info
 	i.MAC, i.RSSKey, i.RETA = slices.Clone(i.MAC), slices.Clone(i.RSSKey), slices.Clone(i.RETA)
-	i.Up = p.linkUp()
+	i.Up = p.up()
 	return i
 }
 

@@ -103,7 +103,7 @@ func (q *queue) kick() {
 		case unix.ENOBUFS:
 			// The device did not take a frame: its ring is full, or there is
 			// no carrier, and then nothing will ever take it.
-			if t.pending == 0 || q.port.linkUp() {
+			if t.pending == 0 || q.port.running() {
 				return
 			}
 			q.refuse()

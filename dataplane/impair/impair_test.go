@@ -1,19 +1,12 @@
 package impair
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"math/bits"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn/dataplane"
@@ -260,9 +253,7 @@ func TestReorderOvertakes(t *testing.T) {
 			if dir == DirRx {
 				l = r.p.queues[0].rx
 			}
-			c := *l.c
-			c.Reorder = 0 // the next frames go straight
-			l.c = &c
+			l.reorder = 0 // the next frames go straight
 			r.send(from, 1, 2)
 			require.Equal(t, []int{1, 2, 0}, r.receive(to))
 		})
@@ -495,197 +486,4 @@ func TestCloseReturnsUndelivered(t *testing.T) {
 	census, err := loop.Audit(r.p)
 	require.NoError(t, err)
 	require.Equal(t, census.Total, census.Home)
-}
-
-func TestRandomOperationsLeakNothing(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 3))
-			p := func() float64 { return rng.Float64() * float64(rng.IntN(2)) }
-			c := Config{Loss: p() / 2, Dup: p(), Reorder: p(), Corrupt: p(), Seed: seed, Dir: Dir(rng.IntN(3)), Store: 1 + rng.IntN(100)}
-			if rng.IntN(2) == 1 {
-				c.Delay = time.Millisecond
-				c.Jitter = c.Delay / 2
-			}
-			r := newRig(t, c, loop.Config{Frames: 256, Ring: 8 << rng.IntN(5)})
-			asked := uint64(0)
-			for range 3000 {
-				q := []dataplane.Queue{r.q, r.far}[rng.IntN(2)]
-				if rng.IntN(3) == 0 {
-					for i := range q.Blank(r.b, rng.IntN(30)) {
-						r.b.Data[i] = append(r.b.Data[i], frame(i)...)
-						r.b.Verdict[i] = dataplane.Reply
-					}
-				} else {
-					for i := range q.Rx(r.b) {
-						r.b.Verdict[i] = dataplane.Verdict(rng.IntN(2))
-					}
-				}
-				for i := range r.b.N {
-					if q == r.q && r.b.Verdict[i] == dataplane.Reply {
-						asked++
-					}
-				}
-				q.Settle(r.b)
-				r.clock.t = r.clock.t.Add(time.Duration(rng.IntN(300)) * time.Microsecond)
-			}
-			st, below, n := r.p.Stats(0), r.p.Unwrap().Stats(0), r.p.Impaired(0)
-			require.Equal(t, asked, st.TxFrames+st.TxFull)
-			closes(t, n.Tx)
-			closes(t, n.Rx)
-			if c.acts() && c.Dir != DirRx {
-				require.Equal(t, asked, n.Tx.Seen)
-				require.Equal(t, n.Tx.Passed, below.TxFrames)
-				require.Equal(t, n.Tx.Refused, st.TxFull)
-			}
-			if c.acts() && c.Dir != DirTx {
-				require.Equal(t, n.Rx.Passed, st.RxFrames)
-			} else {
-				require.Equal(t, below.RxFrames, st.RxFrames)
-			}
-		})
-	}
-}
-
-func TestNoAllocation(t *testing.T) {
-	r := newRig(t, Config{Loss: 0.1, Dup: 0.3, Reorder: 0.1, Delay: time.Millisecond, Jitter: time.Millisecond / 2, Dir: DirBoth}, loop.Config{})
-	turn := func() {
-		for i := range r.q.Blank(r.b, 32) {
-			r.b.Data[i] = r.b.Data[i][:60]
-			r.b.Verdict[i] = dataplane.Reply
-		}
-		r.q.Settle(r.b)
-		r.clock.t = r.clock.t.Add(time.Millisecond)
-		for i := range r.far.Rx(r.b) {
-			r.b.Verdict[i] = dataplane.Reply
-		}
-		r.far.Settle(r.b)
-		r.q.Rx(r.b)
-		r.q.Settle(r.b)
-	}
-	turn()
-	require.Zero(t, testing.AllocsPerRun(200, turn))
-}
-
-func TestPcap(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "f.pcap")
-	r := newRig(t, Config{Loss: 0.5, Seed: 1, Delay: time.Millisecond, Pcap: name, Dir: DirBoth}, loop.Config{})
-	r.send(r.q, 0, 40)
-	lost := int(r.p.Impaired(0).Tx.Lost)
-	t0 := r.clock.t
-	r.clock.t = r.clock.t.Add(time.Millisecond)
-	r.q.Rx(r.b)
-	sent := r.receive(r.far)
-	require.Len(t, sent, 40-lost)
-	r.send(r.far, 100, 10)
-	r.receive(r.q)
-	r.q.Wait(time.Nanosecond) // idle: the file is complete so far
-	for range 2 {
-		var got []int
-		f, err := os.Open(name)
-		require.NoError(t, err)
-		rd, err := pcapgo.NewReader(f)
-		require.NoError(t, err)
-		for {
-			data, ci, err := rd.ReadPacketData()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			require.NoError(t, err)
-			require.True(t, ci.Timestamp.Equal(t0.Add(time.Millisecond)), "nanoseconds")
-			require.True(t, bytes.Equal(frame(number(data)), data))
-			got = append(got, number(data))
-		}
-		require.NoError(t, f.Close())
-		require.Equal(t, append(sent, seq(100, 10)...), got, "sent after, received before the impairment")
-		require.NoError(t, r.p.CaptureErr())
-		require.NoError(t, r.p.Close())
-	}
-}
-
-func TestPcapErrors(t *testing.T) {
-	a, _, err := loop.Pair(loop.Config{})
-	require.NoError(t, err)
-	_, err = New(a, Config{Pcap: filepath.Join(t.TempDir(), "no", "such", "f.pcap")})
-	require.ErrorContains(t, err, "impair: pcap: cannot create the capture file")
-
-	r := newRig(t, Config{}, loop.Config{})
-	r.p.cap, err = newCapture(filepath.Join(t.TempDir(), "f.pcap"))
-	require.NoError(t, err)
-	require.NoError(t, r.p.cap.file.Close()) // the disk goes away
-	r.send(r.q, 0, 1)
-	r.q.Wait(time.Nanosecond)
-	require.ErrorContains(t, r.p.CaptureErr(), "capture ended early")
-	require.Equal(t, 1, r.send(r.q, 0, 1), "traffic goes on")
-	require.ErrorContains(t, r.p.Close(), "capture ended early")
-	require.NoError(t, r.p.Close())
-}
-
-func TestOpen(t *testing.T) {
-	spec := "impair(loss=1%,dup=0.5%,reorder=2%,delay=10ms,jitter=2ms,corrupt=0.1%,seed=7,dir=both,store=64):impair(loss=1):loop:impaired"
-	p, err := dataplane.Open(spec)
-	require.NoError(t, err)
-	require.Equal(t, Config{
-		Loss: 0.01, Dup: 0.005, Reorder: 0.02, Delay: 10 * time.Millisecond, Jitter: 2 * time.Millisecond,
-		Corrupt: 0.001, Seed: 7, Dir: DirBoth, Store: 64,
-	}, func() Config { c := p.(*Port).c; c.Now = nil; return c }())
-	r := &rig{T: t, b: dataplane.NewBatch()}
-	r.send(p.(*Port).Unwrap().Queue(0), 0, 2)
-	require.Equal(t, uint64(2), p.(dataplane.DropReporter).Drops(0)["impair_tx_lost"], "of both decorators")
-	require.NoError(t, p.Close())
-	p, err = dataplane.Open("loop:impaired") // was closed as well
-	require.NoError(t, err)
-	require.NoError(t, p.Close())
-
-	for spec, why := range map[string]string{
-		"impair(los=1%):loop:x":            `did you mean "loss"?`,
-		"impair(jitter=2ms):loop:x":        "at most the delay",
-		"impair(delay=2h):loop:x":          "delay",
-		"impair(dir=up):loop:x":            "one of tx, rx, both",
-		"impair(store=0):loop:x":           "store",
-		"impair(pcap=/no/such/d/f):loop:x": "cannot create the capture file",
-		"impair(loss=1%):loop:x?queues=x":  "queues",
-		"impair(loss=1%):lop:x":            `did you mean "loop"`,
-	} {
-		_, err := dataplane.Open(spec)
-		require.ErrorContains(t, err, why, spec)
-	}
-	for _, c := range []Config{{Loss: 2}, {Dup: -1}, {Delay: -1}, {Jitter: 1}, {Store: -1}, {Dir: 9}} {
-		_, err := New(nil, c)
-		require.ErrorContains(t, err, "impair: ")
-	}
-}
-
-func BenchmarkImpair(b *testing.B) {
-	for _, bench := range []struct {
-		name string
-		c    Config
-	}{
-		{"none", Config{}},
-		{"loss=1%", Config{Loss: 0.01}},
-		{"delay=1ms", Config{Delay: time.Millisecond, Store: 4096}},
-	} {
-		b.Run(bench.name, func(b *testing.B) {
-			x, y, err := loop.Pair(loop.Config{})
-			require.NoError(b, err)
-			clk := newClock()
-			bench.c.Now = clk.now
-			p, err := New(x, bench.c)
-			require.NoError(b, err)
-			q, far, batch := p.Queue(0), y.Queue(0), dataplane.NewBatch()
-			for b.Loop() {
-				clk.t = clk.t.Add(time.Millisecond)
-				for i := range q.Blank(batch, dataplane.BatchSize) {
-					batch.Data[i] = batch.Data[i][:60]
-					batch.Verdict[i] = dataplane.Reply
-				}
-				q.Settle(batch)
-				far.Rx(batch)
-				far.Settle(batch)
-				q.Rx(batch)
-				q.Settle(batch)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*dataplane.BatchSize), "ns/pkt")
-		})
-	}
 }

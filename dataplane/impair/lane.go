@@ -1,6 +1,7 @@
 package impair
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -15,6 +16,8 @@ type lane struct {
 	n      DirCounts
 	pub    published
 	passed uint64 // frames handed on at once
+
+	lose, corrupt, dup, reorder uint64 // thresholds
 }
 
 // newLane returns nil when nothing can happen in this direction.
@@ -22,7 +25,10 @@ func newLane(c *Config, queue int, dir Dir, slotSize int) *lane {
 	if !c.acts() || c.Dir != dir && c.Dir != DirBoth {
 		return nil
 	}
-	l := &lane{c: c, rng: rand.NewPCG(c.Seed, uint64(queue)<<1|uint64(dir))}
+	l := &lane{
+		c: c, rng: rand.NewPCG(c.Seed, uint64(queue)<<1|uint64(dir)),
+		lose: threshold(c.Loss), corrupt: threshold(c.Corrupt), dup: threshold(c.Dup), reorder: threshold(c.Reorder),
+	}
 	slots := 0
 	if c.holds() {
 		slots = c.Store
@@ -38,18 +44,21 @@ type fate struct {
 	bit                         uint64
 }
 
-// draw decides about one frame. It always draws six values, so that the
+// draw decides about one frame. It always draws three values, so that the
 // sequence does not depend on what was decided before.
 func (l *lane) draw() (f fate) {
-	chance := func() float64 { return float64(l.rng.Uint64()>>11) * 0x1p-53 }
-	f.lose = chance() < l.c.Loss
-	f.corrupt = chance() < l.c.Corrupt
-	f.dup = chance() < l.c.Dup
-	f.reorder = chance() < l.c.Reorder
-	f.delay = l.c.Delay + time.Duration((2*chance()-1)*float64(l.c.Jitter))
-	f.bit = l.rng.Uint64()
+	a, b, c := l.rng.Uint64(), l.rng.Uint64(), l.rng.Uint64()
+	f.lose = a>>32 < l.lose
+	f.corrupt = a&math.MaxUint32 < l.corrupt
+	f.dup = b>>32 < l.dup
+	f.reorder = b&math.MaxUint32 < l.reorder
+	f.delay = l.c.Delay + time.Duration((float64(c>>32)*0x1p-31-1)*float64(l.c.Jitter))
+	f.bit = c & math.MaxUint32
 	return f
 }
+
+// threshold is what 32 random bits stay below with probability p.
+func threshold(p float64) uint64 { return uint64(math.Round(p * (1 << 32))) }
 
 // decide applies the lane to frame d, in place, and reports whether it goes on
 // now; otherwise it is lost, or held as a copy. Now is ns since the port was made.

@@ -3,7 +3,9 @@ package loop
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 )
@@ -124,6 +126,37 @@ func BenchmarkLoopOneGoroutine(b *testing.B) {
 	}
 }
 
+// BenchmarkWakeUp bounces one frame between two sleepers: an op is a round
+// trip with a wake-up each way.
+func BenchmarkWakeUp(b *testing.B) {
+	pa, pb, err := Pair(Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	echo := func(q dataplane.Queue, bounces int) {
+		batch := dataplane.NewBatch()
+		for n := 0; n < bounces; {
+			if q.Rx(batch) == 0 {
+				q.Wait(time.Hour)
+				continue
+			}
+			n++
+			replyAll(batch)
+			q.Settle(batch)
+		}
+	}
+	batch := dataplane.NewBatch()
+	pa.Queue(0).Blank(batch, 1)
+	batch.Data[0] = tcp4(batch.Data[0], 1)
+	replyAll(batch)
+	pa.Queue(0).Settle(batch)
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	wg.Go(func() { echo(pb.Queue(0), b.N) })
+	echo(pa.Queue(0), b.N)
+	wg.Wait()
+}
+
 func BenchmarkBlankDrop(b *testing.B) {
 	pa, _, err := Pair(Config{})
 	if err != nil {
@@ -149,4 +182,21 @@ func tcp4(d []byte, port uint16) []byte {
 		0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
 		byte(port>>8), byte(port), 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0)
 	return d
+}
+
+// BenchmarkFill writes 64 headers per burst; compare strides of the arena with it.
+func BenchmarkFill(b *testing.B) {
+	pa, _, err := Pair(Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, batch := pa.Queue(0), dataplane.NewBatch()
+	for b.Loop() {
+		q.Blank(batch, dataplane.BatchSize)
+		for i := range batch.N {
+			batch.Data[i] = tcp4(batch.Data[i], uint16(i))
+		}
+		q.Settle(batch)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*dataplane.BatchSize), "ns/pkt")
 }

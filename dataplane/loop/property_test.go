@@ -12,6 +12,14 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane"
 )
 
+// scaled makes long runs shorter in race builds, which are an order of magnitude slower.
+func scaled(n int) int {
+	if raceBuild {
+		return n / 8
+	}
+	return n
+}
+
 // kept are frames that a caller holds.
 type kept struct {
 	data   [][]byte
@@ -89,7 +97,7 @@ func TestRandomOperationsLeakNothing(t *testing.T) {
 			queues := 1 + rng.IntN(3)
 			pa, pb := pair(t, Config{Queues: queues, Frames: 128 << rng.IntN(2), Ring: 2 << rng.IntN(8)})
 			batch, held := dataplane.NewBatch(), make([]kept, 2*queues)
-			for range 2000 {
+			for range scaled(2000) {
 				i := rng.IntN(2 * queues)
 				held[i].step(rng, append(pa.queues, pb.queues...)[i], batch)
 			}
@@ -110,7 +118,7 @@ func TestConcurrentOperationsLeakNothing(t *testing.T) {
 			for i, q := range append(pa.queues, pb.queues...) {
 				wg.Go(func() {
 					rng, batch, held := rand.New(rand.NewPCG(uint64(i), 1)), dataplane.NewBatch(), kept{}
-					for n := range 3000 {
+					for n := range scaled(3000) {
 						held.step(rng, q, batch)
 						if n%100 == 0 {
 							_ = pa.Stats(i % queues)
@@ -131,7 +139,7 @@ func TestConcurrentOperationsLeakNothing(t *testing.T) {
 func TestNoLostWakeUp(t *testing.T) {
 	for _, queues := range []int{1, 2} {
 		t.Run(fmt.Sprintf("queues=%d", queues), func(t *testing.T) {
-			const bounces = 20000
+			bounces := scaled(20000)
 			pa, pb := pair(t, Config{Queues: queues, Frames: 128, Ring: 64})
 			var wg sync.WaitGroup
 			bounce := func(q dataplane.Queue) {
@@ -166,7 +174,8 @@ func TestNoLostWakeUp(t *testing.T) {
 
 // TestNoLostWakeUpFanIn lets several senders wake one sleeper.
 func TestNoLostWakeUpFanIn(t *testing.T) {
-	const queues, each = 4, 3000
+	const queues = 4
+	each := scaled(3000)
 	pa, pb := pair(t, Config{Queues: queues, Frames: 128, Ring: 64})
 	var wg sync.WaitGroup
 	var want [queues]int

@@ -184,6 +184,7 @@ func PutTCPExtra(b []byte, s *Segment, extra, payload []byte) int {
 		sum = putIPv6(b, s.Local, s.Remote, s.TOS, ProtoTCP, l4, DefaultTTL)
 	}
 	t := b[l3:]
+	_ = t[19]
 	ports := uint32(s.LocalPort)<<16 | uint32(s.RemotePort)
 	ctl := uint32(hl)<<26 | uint32(s.Flags&0x1ff)<<16 | uint32(s.Win)
 	be.PutUint32(t, ports)

@@ -137,3 +137,48 @@ func TestViewsRejectShort(t *testing.T) {
 	_, ok = ParseICMPv6(make([]byte, 7))
 	require.False(t, ok)
 }
+
+func TestViews(t *testing.T) {
+	s := benchSegments()[4].s
+	l := Link{Dst: macA, Src: macB, VLAN: 0x6064}
+	b := make([]byte, 2048)
+	n := PutLink(b, &l, EtherTypeIPv4)
+	b = b[:n+PutTCP(b[n:], &s, []byte("text"))]
+	e, ok := ParseEthernet(b)
+	require.True(t, ok)
+	tci, ok := e.Tag()
+	require.True(t, ok)
+	require.EqualValues(t, 0x6064, tci)
+	require.Equal(t, 18, e.HeaderLen())
+	require.EqualValues(t, EtherTypeIPv4, e.EtherType())
+	e.SetDst(macB)
+	e.SetSrc(macA)
+	require.Equal(t, macB, e.Dst())
+	require.Equal(t, macA, e.Src())
+	ip, ok := ParseIPv4(e.Payload())
+	require.True(t, ok)
+	require.EqualValues(t, ProtoTCP, ip.Proto())
+	require.Empty(t, ip.Options())
+	tv, ok := ParseTCP(ip.Payload())
+	require.True(t, ok)
+	require.Equal(t, s.LocalPort, tv.SrcPort())
+	require.Equal(t, s.RemotePort, tv.DstPort())
+	require.Zero(t, tv.Urgent())
+	require.Equal(t, "text", string(tv.Payload()))
+	require.Equal(t, "198.51.100.2:40000 > 192.0.2.1:80", s.Tuple.String())
+
+	b = ip6(cli6, srv6, ProtoICMPv6, icmp6(cli6, srv6, ICMPv6Echo, 3, 0x00070001, []byte("x")))
+	ip6v, ok := ParseIPv6(b)
+	require.True(t, ok)
+	require.EqualValues(t, ProtoICMPv6, ip6v.NextHeader())
+	require.EqualValues(t, 64, ip6v.HopLimit())
+	m, ok := ParseICMPv6(ip6v.Payload())
+	require.True(t, ok)
+	require.True(t, m.ChecksumOK(ip6v.Src(), ip6v.Dst()))
+	require.EqualValues(t, ICMPv6Echo, m.Type())
+	require.EqualValues(t, 3, m.Code())
+	require.EqualValues(t, 0x00070001, m.Rest())
+	require.Equal(t, "x", string(m.Body()))
+	_, ok = ParseIPv6(b[:len(b)-1])
+	require.False(t, ok)
+}

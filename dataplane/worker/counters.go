@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"time"
+
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
@@ -48,6 +50,8 @@ type counters struct {
 	tx       [numTxDrops]uint64
 	panics   uint64
 	noText   uint64 // Reply refused: no buffer
+	busy     int64  // ns in rounds that had work
+	bursts   uint64 // rounds that received something
 }
 
 // Stats is a snapshot of one worker. Sums that must close are checked by Check.
@@ -64,6 +68,11 @@ type Stats struct {
 	SegmentDrops   map[string]uint64
 	CallbackPanics uint64
 	ReplyNoBuffer  uint64
+	// Busy is the time in rounds that received, sent or fired anything, of Ran in
+	// all; Bursts are the rounds that received. Frames/Bursts near BatchSize and
+	// Busy near Ran say that the worker is what limits.
+	Busy, Ran time.Duration
+	Bursts    uint64
 	// Memory says where the engine's tables live.
 	Memory string
 }
@@ -90,6 +99,7 @@ func (w *Worker) snapshot() Stats {
 		Frames: c.frames, Segments: c.segments, Control: c.control,
 		RxDrops: map[string]uint64{}, TxDrops: map[string]uint64{}, SegmentDrops: map[string]uint64{},
 		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(),
+		Busy: time.Duration(c.busy), Ran: time.Duration(w.now - w.started), Bursts: c.bursts,
 	}
 	put := func(m map[string]uint64, name string, n uint64) {
 		if n != 0 {

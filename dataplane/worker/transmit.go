@@ -159,17 +159,17 @@ func (w *Worker) Resolve(remote wire.Addr) (known, failed bool, err error) {
 	return false, false, nil
 }
 
-// raw lends blank frames to the raw sender.
-func (w *Worker) raw() (next int64) {
+// raw lends blank frames to the raw sender, and returns how many it sent.
+func (w *Worker) raw() (sent int, next int64) {
 	n, next := w.cfg.Raw.Want(w.now)
 	for n > 0 {
 		k := w.queue.Blank(w.tx, min(n, dataplane.BatchSize))
 		if k == 0 {
-			return w.now
+			return sent, w.now
 		}
 		w.cfg.Raw.Send(w.now, w.tx)
-		w.queue.Settle(w.tx)
+		sent += w.queue.Settle(w.tx)
 		n -= k
 	}
-	return next
+	return sent, next
 }

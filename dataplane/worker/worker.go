@@ -103,6 +103,8 @@ type Worker struct {
 	ctr     counters
 	flow    Flow
 	now     int64
+	started int64
+	worked  bool // the last round had work
 
 	cmds chan func()
 	stop atomic.Bool
@@ -135,6 +137,7 @@ func New(cfg Config) (*Worker, error) {
 	w.caps = w.queue.Caps()
 	w.flow.w = w
 	w.now = cfg.Clock()
+	w.started = w.now
 	e.SetClock(w.now, cfg.Ring.Load())
 	return w, nil
 }
@@ -274,9 +277,14 @@ func (w *Worker) commands() {
 // round is one turn: receive, timers, source, send. It reports whether anything
 // happened, and until when the worker may sleep if not.
 func (w *Worker) round() (busy bool, next int64) {
-	w.now = w.cfg.Clock()
+	now := w.cfg.Clock()
+	if w.worked {
+		w.ctr.busy += now - w.now
+	}
+	w.now = now
 	n := w.queue.Rx(w.rx)
 	if n > 0 {
+		w.ctr.bursts++
 		w.receive(n)
 		w.queue.Settle(w.rx)
 	}
@@ -288,15 +296,19 @@ func (w *Worker) round() (busy bool, next int64) {
 	if w.cfg.Source != nil {
 		next = min(next, w.cfg.Source.Poll(w, w.now))
 	}
+	sent := 0
 	if w.cfg.Raw != nil {
-		next = min(next, w.raw())
+		var due int64
+		sent, due = w.raw()
+		next = min(next, due)
 	}
-	sent := w.flush()
+	sent += w.flush()
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
-	if n > 0 || sent > 0 || fired > 0 {
+	w.worked = n > 0 || sent > 0 || fired > 0
+	if w.worked {
 		return true, 0
 	}
 	if left, ok := w.engine.NextTimer(); ok {

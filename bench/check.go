@@ -1,0 +1,283 @@
+package bench
+
+import (
+	"fmt"
+
+
+	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/impair"
+	"github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// report makes the report of a run whose workers have ended.
+func (r *run) report() *Report {
+	c := &r.cfg
+	rep := &Report{
+		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
+		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
+		Close: c.Close, Polling: "adaptive", Pinned: r.pinned,
+		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
+	}
+	if r.busy {
+		rep.Polling = "busy"
+	}
+	rep.Client = r.side(r.client, 0, rep.Drops)
+	if r.server != nil {
+		s := r.side(r.server, 1, rep.Drops)
+		rep.Server = &s
+		rep.Cookies = c.Cookies
+	} else {
+		rep.Connect = c.Connect
+	}
+	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
+	if c.Scenario == ScenarioSYNFlood {
+		r.reportFlood(rep)
+	} else {
+		r.reportClients(rep)
+	}
+	r.checkWorkers(rep)
+	r.checkWire(rep)
+	rep.judge()
+	rep.Limiter = limiter(rep)
+	return rep
+}
+
+// side sums up one end, and adds its drops to all.
+func (r *run) side(ep *fastsyn.Endpoint, end int, all map[string]uint64) Side {
+	s := Side{Workers: len(r.final[end]), Drops: map[string]uint64{}}
+	var frames, bursts uint64
+	for i, w := range r.final[end] {
+		s.Port.Add(w.Port)
+		s.Engine.Add(&w.Engine)
+		s.Memory = w.Memory
+		for _, m := range []map[string]uint64{w.RxDrops, w.TxDrops, w.SegmentDrops} {
+			for name, n := range m {
+				s.Drops[name] += n
+			}
+		}
+		if d, ok := ep.Port().(dataplane.DropReporter); ok {
+			for name, n := range d.Drops(i) {
+				s.Drops[name] += n
+			}
+		}
+		if i < len(r.before[end]) && i < len(r.after[end]) {
+			b, a := &r.before[end][i], &r.after[end][i]
+			if ran := a.Ran - b.Ran; ran > 0 {
+				s.Busy = max(s.Busy, float64(a.Busy-b.Busy)/float64(ran))
+			}
+			frames += a.Frames - b.Frames
+			bursts += a.Bursts - b.Bursts
+		}
+	}
+	if bursts > 0 {
+		s.Burst = float64(frames) / float64(bursts)
+	}
+	for name, n := range map[string]uint64{"tx_ring_full": s.Port.TxFull, "tx_errors": s.Port.TxErrors, "rx_missed": s.Port.RxMissed} {
+		if n > 0 {
+			s.Drops[name] += n
+		}
+	}
+	for name, n := range s.Drops {
+		all[name] += n
+	}
+	s.PortJSON, s.Counters = portMap(&s.Port), CounterMap(&s.Engine)
+	return s
+}
+
+func (r *run) perSecond(n uint64) float64 {
+	if r.took <= 0 {
+		return 0
+	}
+	return float64(n) / r.took.Seconds()
+}
+
+func (r *run) reportClients(rep *Report) {
+	e := &rep.Client.Engine
+	rep.Handshakes = Handshakes{
+		Attempted: e.Attempted, Established: e.Connected, Refused: e.Refused, TimedOut: e.TimedOut,
+		Unreachable: e.Unreachable, Reset: e.AttemptAborted, Pending: e.Opening, SYNRetransmissions: e.SynRetrans,
+	}
+	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
+	service, response := newLatency().h, newLatency().h
+	var opened, established, inWindow uint64
+	var late float64
+	for _, g := range r.gens {
+		c := g.(*client)
+		c.service.copyTo(service)
+		if c.response != nil {
+			c.response.copyTo(response)
+		}
+		opened += c.ctr.opened
+		established += c.ctr.established
+		inWindow += c.inWindow
+		rep.Handshakes.PortPoolExhausted += c.ctr.exhausted
+		rep.Handshakes.TableFull += c.ctr.tableFull
+		if c.pace.interval != 0 && c.quota > 0 {
+			late += float64(c.pace.due(c.end))
+		}
+	}
+	rep.Handshakes.Unsent = uint64(late)
+	rep.Rate = Rate{HandshakesPerS: r.perSecond(inWindow), SYNsPerS: r.perSecond(opened)}
+	rep.Latency, rep.Response = summarize(service), summarize(response)
+	h := &rep.Handshakes
+	rep.equation("attempted = established + refused + timed out + unreachable + reset + pending",
+		h.Attempted, h.Established+h.Refused+h.TimedOut+h.Unreachable+h.Reset+h.Pending)
+	f := &rep.Flows
+	rep.equation("established = done + aborted + reset + broken + open", h.Established, f.Done+f.Aborted+f.Reset+f.Broken+f.Open)
+	rep.equation("opened by the generator = attempted by the engine", opened, h.Attempted)
+	rep.equation("callbacks = established", established, h.Established)
+	rep.equation("latency samples = established", uint64(service.TotalCount()), h.Established)
+	if rep.Server != nil && r.lossless(rep) {
+		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
+	}
+}
+
+// lossless reports whether every frame sent was received as it was, so that the
+// counts of both ends must agree.
+func (r *run) lossless(rep *Report) bool {
+	for _, s := range []*Side{&rep.Client, rep.Server} {
+		if s.Port.TxFull+s.Port.TxErrors+s.Engine.CookieNoRoom > 0 {
+			return false
+		}
+	}
+	return unwrap(r.client.Port()) == r.client.Port() && rep.Handshakes.Pending == 0 && r.taken()
+}
+
+// taken reports whether the server received all that the client sent.
+func (r *run) taken() bool {
+	sent := totals(r.client.Port())
+	return sent.TxFrames-sent.TxErrors == totals(r.server.Port()).RxFrames
+}
+
+func (r *run) reportFlood(rep *Report) {
+	h := newLatency().h
+	var answered, sentInWindow, segments uint64
+	f := &rep.SYNFlood
+	for i, g := range r.gens {
+		g := g.(*flood)
+		g.service.copyTo(h)
+		f.Sent += g.ctr.sent
+		f.Answered += g.ctr.answered
+		f.Reset += g.ctr.reset
+		f.Repeated += g.ctr.repeated
+		f.Bad += g.ctr.bad
+		f.Stalls += g.ctr.stalls
+		answered += g.answeredWindow
+		sentInWindow += g.sentWindow
+		segments += r.final[0][i].Segments
+	}
+	f.Unanswered = f.Sent - min(f.Sent, f.Answered+f.Reset)
+	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
+	rep.Latency = summarize(h)
+	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
+	rep.equation("segments received = answered + reset + repeated + bad", segments, f.Answered+f.Reset+f.Repeated+f.Bad)
+	if rep.Server != nil && unwrap(r.client.Port()) == r.client.Port() {
+		rep.equation("answers that verify for no SYN", f.Bad, 0)
+		if p := &rep.Client.Port; p.TxFull+p.TxErrors == 0 && r.taken() {
+			rep.equation("SYNs sent by the client = SYNs taken by the server", f.Sent,
+				rep.Server.Engine.SynIn+rep.Server.Engine.SynRepeats+knownTuples(&rep.Server.Engine))
+		}
+	}
+}
+
+// knownTuples are SYNs that met a record in another state than LISTEN or
+// SYN-RECEIVED: sources repeat by chance.
+func knownTuples(c *handshake.Counters) uint64 {
+	return c.Outcome[handshake.AnsweredChallenge] + c.Outcome[handshake.DropRateLimited]
+}
+
+func (rep *Report) equation(name string, left, right uint64) {
+	rep.Equations = append(rep.Equations, Equation{name, left, right, left == right})
+}
+
+// checkWorkers adds the sums of each worker, which it checks itself.
+func (r *run) checkWorkers(rep *Report) {
+	for end, name := range []string{"client", "server"} {
+		for _, s := range r.final[end] {
+			if broken := s.Check(); broken != "" {
+				rep.Equations = append(rep.Equations, Equation{Name: fmt.Sprintf("%s worker %d: %s", name, s.Worker, broken)})
+			}
+		}
+		if len(r.final[end]) > 0 {
+			var in, out uint64
+			for i := range r.final[end] {
+				in += r.final[end][i].Frames
+				out += used(&r.final[end][i])
+			}
+			rep.equation(name+": frames received = segments + control + dropped", in, out)
+		}
+	}
+}
+
+func used(s *worker.Stats) uint64 {
+	n := s.Segments + s.Control
+	for _, d := range s.RxDrops {
+		n += d
+	}
+	return n
+}
+
+// checkWire compares what one end sent with what the other received.
+func (r *run) checkWire(rep *Report) {
+	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+		if ep == nil {
+			continue
+		}
+		for p := ep.Port(); ; {
+			if d, ok := p.(*impair.Port); ok {
+				r.checkImpaired(rep, d)
+			}
+			u, ok := p.(interface{ Unwrap() dataplane.Port })
+			if !ok {
+				break
+			}
+			p = u.Unwrap()
+		}
+	}
+	if r.server == nil {
+		return
+	}
+	census, err := loop.Audit(unwrap(r.client.Port()))
+	if err != nil {
+		rep.Equations = append(rep.Equations, Equation{Name: err.Error()})
+		return
+	}
+	a, b := totals(r.client.Port()), totals(r.server.Port())
+	rep.equation("frames sent by both ends = received by both + left on the wire",
+		a.TxFrames-a.TxErrors+b.TxFrames-b.TxErrors, a.RxFrames+b.RxFrames+uint64(census.Wire))
+	rep.equation("frames of the wire = at home + on the wire + held", uint64(census.Total), uint64(census.Home+census.Wire+census.Lent))
+}
+
+func (r *run) checkImpaired(rep *Report, p *impair.Port) {
+	var tx, rx impair.DirCounts
+	for i := range p.Info().Queues {
+		c := p.Impaired(i)
+		tx.Add(c.Tx)
+		rx.Add(c.Rx)
+	}
+	for _, d := range []struct {
+		name string
+		c    impair.DirCounts
+	}{{"sent", tx}, {"received", rx}} {
+		if d.c.Seen > 0 {
+			rep.equation("impair, "+d.name+": frames + copies = passed + refused + lost + no room + unsent + held",
+				d.c.Seen+d.c.Duplicated, d.c.Passed+d.c.Refused+d.c.Lost+d.c.StoreFull+d.c.Unsent+d.c.Held)
+		}
+	}
+}
+
+// judge sets Valid by the equations.
+func (rep *Report) judge() {
+	rep.Valid, rep.InvalidReason = true, ""
+	for _, e := range rep.Equations {
+		if !e.Holds {
+			rep.Valid = false
+			rep.InvalidReason = fmt.Sprintf("%s: %d is not %d", e.Name, e.Left, e.Right)
+			return
+		}
+	}
+}
+

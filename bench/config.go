@@ -1,0 +1,332 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// The scenarios.
+const (
+	ScenarioHandshake = "handshake"
+	ScenarioSYNFlood  = "syn-flood"
+)
+
+// The ways to close a flow once it is established.
+const (
+	CloseRST = "rst"
+	CloseFIN = "fin"
+)
+
+// Defaults of Config.
+const (
+	DefaultPort        = "loop:"
+	DefaultDuration    = 10 * time.Second
+	DefaultConcurrency = 256 // per worker, handshake
+	DefaultWindow      = 512 // per worker, syn-flood
+	DefaultDrain       = 3 * time.Second
+
+	maxWorkers     = 64
+	maxConcurrency = 1 << 22
+	maxRate        = 1e9
+	serverPort     = 80
+)
+
+// Config describes a run. The zero value is the handshake scenario over an
+// in-memory wire for ten seconds. Field comments name the flag of the command.
+type Config struct {
+	// Scenario is "handshake" (default) or "syn-flood". --scenario
+	Scenario string
+	// Port is a port string. Default "loop:", both of whose ends are then ours. --port
+	Port string
+	// Connect is the peer as IP:PORT. Empty: a server of our own, over loop only. --connect
+	Connect string
+	// Addrs are own addresses with the prefix of their link, "10.0.0.3/24"; required with Connect. --addr
+	Addrs []string
+	// Pools are prefixes of which every address is a source of ours. The peer
+	// must route them here. --pool
+	Pools []string
+	// Gateways are next hops, at most one per family. --gateway
+	Gateways []string
+	// IPv6 uses IPv6 on the in-memory wire. --ipv6
+	IPv6 bool
+
+	// Workers is the number of client workers, one per queue of the port. 0: as many
+	// as the port has queues; for loop one per two CPUs, at least one. --workers
+	Workers int
+	// Rate is the number of opens (or SYNs) per second in all, on a fixed
+	// schedule. 0: as fast as possible. --rate
+	Rate float64
+	// Concurrency bounds the flows in flight, over all workers. 0: 256 (syn-flood:
+	// 512) per worker. --concurrency
+	Concurrency int
+	// Duration bounds the sending time, Count the number of attempts; whichever
+	// comes first. Duration 0: ten seconds, or unbounded with a Count. --duration, --count
+	Duration time.Duration
+	Count    uint64
+	// Seed decides source ports and invented sources. 0: a random one, reported. --seed
+	Seed uint64
+	// Close is how an established flow is ended: "rst" (default) or "fin". --close
+	Close string
+
+	// Cookies is the policy of our server: "pressure" (default), "never" or
+	// "always" (default in syn-flood). --cookies
+	Cookies string
+	// NoTimestamps, NoSACK and NoWScale leave out options, at both ends when both are ours.
+	// --no-timestamps, --no-sack, --no-wscale
+	NoTimestamps, NoSACK, NoWScale bool
+	// SYNRetries is the number of repeated SYNs: 0 is the default 6, negative none. --syn-retries
+	SYNRetries int
+	// InitialRTO is the first retransmission timeout, doubled each time. Default 1 s. --initial-rto
+	InitialRTO time.Duration
+	// TimeWait is how long the client keeps the tuple of a flow that it closed
+	// by FIN. 0 skips TIME-WAIT, as a load generator may, since ports would run
+	// out (TWT-013). --time-wait
+	TimeWait time.Duration
+	// Drain is how long to wait after the sending time for what is pending. 0: 3 s,
+	// or, when Count alone ends the run, as long as the retries take; negative: not at all. --drain
+	Drain time.Duration
+
+	// Pin is "auto" (default): threads are pinned to CPUs when there are enough; or "off". --pin
+	Pin string
+	// Polling is "auto" (default): busy when there are enough CPUs; "busy" or "adaptive". --polling
+	Polling string
+	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
+	OwnNetwork bool
+}
+
+// FlagError is a setting that cannot be.
+type FlagError struct {
+	Flag   string // without dashes
+	Value  string
+	Reason string
+	Fix    string
+}
+
+// Error implements error.
+func (e *FlagError) Error() string {
+	s := "--" + e.Flag
+	if e.Value != "" {
+		s += " " + e.Value
+	}
+	return s + ": " + e.Reason + "; " + e.Fix
+}
+
+func flagError(flag string, value any, reason, fix string) error {
+	return &FlagError{Flag: flag, Value: fmt.Sprint(value), Reason: reason, Fix: fix}
+}
+
+// choice checks an enumerated setting.
+func choice(flag, value string, known ...string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	fix := "use one of: " + strings.Join(known, ", ")
+	if near := Nearest(value, known); near != "" {
+		fix = fmt.Sprintf("did you mean %q? (one of: %s)", near, strings.Join(known, ", "))
+	}
+	return flagError(flag, value, "unknown value", fix)
+}
+
+// Validate returns the first setting that cannot be, as a *FlagError.
+func (c Config) Validate() error {
+	_, err := c.normalize()
+	return err
+}
+
+// normalize fills in the defaults that need no port, and checks.
+func (c Config) normalize() (Config, error) {
+	c.Scenario = cmp.Or(c.Scenario, ScenarioHandshake)
+	c.Port = cmp.Or(c.Port, DefaultPort)
+	c.Close = cmp.Or(c.Close, CloseRST)
+	c.Pin = cmp.Or(c.Pin, "auto")
+	c.Polling = cmp.Or(c.Polling, "auto")
+	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioSYNFlood); err != nil {
+		return c, err
+	}
+	if c.Cookies == "" {
+		c.Cookies = handshake.CookiesPressure.String()
+		if c.Scenario == ScenarioSYNFlood {
+			c.Cookies = handshake.CookiesAlways.String()
+		}
+	}
+	for _, e := range []struct {
+		flag, value string
+		known       []string
+	}{
+		{"close", c.Close, []string{CloseRST, CloseFIN}},
+		{"cookies", c.Cookies, []string{"never", "always", "pressure"}},
+		{"pin", c.Pin, []string{"auto", "off"}},
+		{"polling", c.Polling, []string{"auto", "busy", "adaptive"}},
+	} {
+		if err := choice(e.flag, e.value, e.known...); err != nil {
+			return c, err
+		}
+	}
+	if err := c.bounds(); err != nil {
+		return c, err
+	}
+	if err := c.addressing(); err != nil {
+		return c, err
+	}
+	if c.Duration == 0 && c.Count == 0 {
+		c.Duration = DefaultDuration
+	}
+	switch {
+	case c.Drain < 0:
+		c.Drain = 0
+	case c.Drain > 0:
+	case c.Duration > 0:
+		c.Drain = DefaultDrain
+	default:
+		c.Drain = c.retrySchedule() + time.Second
+	}
+	return c, nil
+}
+
+func (c *Config) bounds() error {
+	switch {
+	case c.Workers < 0 || c.Workers > maxWorkers:
+		return flagError("workers", c.Workers, fmt.Sprintf("want 1 to %d", maxWorkers), "leave it out for a number that suits the port")
+	case math.IsNaN(c.Rate) || c.Rate < 0 || c.Rate > maxRate:
+		return flagError("rate", c.Rate, "want opens per second, from above 0 to 1e9", "use 0 for as fast as possible")
+	case c.Concurrency < 0 || c.Concurrency > maxConcurrency:
+		return flagError("concurrency", c.Concurrency, fmt.Sprintf("want 1 to %d flows in flight", maxConcurrency), "leave it out for 256 per worker")
+	case c.Duration < 0:
+		return flagError("duration", c.Duration, "a run cannot last less than no time", "give a time such as 5s, or bound the run by --count")
+	case c.SYNRetries > 30:
+		return flagError("syn-retries", c.SYNRetries, "want at most 30", "Linux uses 6")
+	case c.InitialRTO != 0 && (c.InitialRTO < time.Millisecond || c.InitialRTO > 2*time.Minute):
+		return flagError("initial-rto", c.InitialRTO, "want 1ms to 2m", "leave it out for 1s (RFC 6298)")
+	case c.TimeWait < 0 || c.TimeWait > time.Hour:
+		return flagError("time-wait", c.TimeWait, "want 0 (skip TIME-WAIT) to 1h", "Linux keeps it for 60s")
+	}
+	return nil
+}
+
+func (c *Config) addressing() error {
+	if c.Connect == "" {
+		if !isLoop(c.Port) {
+			return flagError("port", c.Port, "there is a peer behind this port, not a server of this process",
+				"add --connect IP:PORT and --addr OWN-ADDRESS/LENGTH, or leave --port out to measure in memory")
+		}
+		if len(c.Addrs) > 0 {
+			return flagError("addr", c.Addrs[0], "without --connect both ends of the wire are of this process and bring their own addresses", "add --connect, or leave it out")
+		}
+		if len(c.Pools) > 0 || len(c.Gateways) > 0 {
+			return flagError("connect", "", "--pool and --gateway need a peer", "add --connect IP:PORT, or leave them out")
+		}
+		return nil
+	}
+	ap, err := netip.ParseAddrPort(c.Connect)
+	if err != nil || ap.Port() == 0 {
+		return flagError("connect", c.Connect, "want IP:PORT with a port from 1 to 65535", "for example 10.0.0.9:80 or [2001:db8::9]:443")
+	}
+	if a := ap.Addr(); a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" || a.Is4In6() {
+		return flagError("connect", c.Connect, "not a unicast address", "name the host to connect to")
+	}
+	if len(c.Addrs) == 0 {
+		return flagError("addr", "", "an address for this end is missing; it must not be one of the kernel's, which would reset the flows",
+			"give a free address with the prefix length of the link, such as --addr 10.0.0.3/24")
+	}
+	family := false
+	for flag, list := range map[string][]string{"addr": c.Addrs, "pool": c.Pools} {
+		for _, s := range list {
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				return flagError(flag, s, "want ADDRESS/LENGTH", "for example 10.0.0.3/24")
+			}
+			family = family || p.Addr().Is4() == ap.Addr().Is4()
+		}
+	}
+	if !family {
+		return flagError("addr", strings.Join(c.Addrs, ","), "of another family than "+c.Connect, "add an address of the family of the peer")
+	}
+	for _, s := range c.Gateways {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return flagError("gateway", s, "want an IP address", "for example 10.0.0.1")
+		}
+	}
+	if c.Scenario == ScenarioSYNFlood && !c.OwnNetwork && !ownRange(ap.Addr()) {
+		return flagError("connect", c.Connect, "a SYN flood is aimed at private, loopback and benchmark addresses only",
+			"if that network is yours to test, say so with --i-own-this-network")
+	}
+	return nil
+}
+
+// ownRange reports whether a lies in a range that nobody else can own: private,
+// loopback, link-local, documentation and benchmark prefixes (RFC 6890, RFC 2544, RFC 5180).
+func ownRange(a netip.Addr) bool {
+	if a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return true
+	}
+	for _, s := range [...]string{"198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:2::/48", "2001:db8::/32"} {
+		if netip.MustParsePrefix(s).Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// retrySchedule is the time from a SYN to the timeout of its last repetition
+// (RTX-001): 127 s with the defaults.
+func (c *Config) retrySchedule() time.Duration {
+	n := c.SYNRetries
+	switch {
+	case n == 0:
+		n = 6
+	case n < 0:
+		n = 0
+	}
+	rto, sum := cmp.Or(c.InitialRTO, time.Second), time.Duration(0)
+	for range n + 1 {
+		sum += rto
+		rto = min(2*rto, 120*time.Second)
+	}
+	return sum
+}
+
+// Nearest returns the known word that word was likely meant to be, or "".
+func Nearest(word string, known []string) string {
+	best, at := "", 2+len(word)/3
+	for _, k := range known {
+		if d := distance(word, k); d < at {
+			best, at = k, d
+		}
+	}
+	if best != "" || len(word) < 2 {
+		return best
+	}
+	for _, k := range known {
+		if strings.HasPrefix(k, word) || strings.HasPrefix(word, k) {
+			return k
+		}
+	}
+	return ""
+}
+
+// distance is the edit distance of a and b: insertions, deletions, substitutions.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
+		}
+	}
+	return row[len(b)]
+}

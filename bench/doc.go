@@ -1,0 +1,24 @@
+// Package bench measures handshakes: scenarios, pacing, histograms, and a report
+// whose sums are checked.
+//
+// Run opens the port that Config names and drives a scenario:
+//
+//   - "handshake": complete opens, each closed at once by RST or FIN. By default
+//     client and server are both ours, at the two ends of an in-memory wire that
+//     carries real frames; with Config.Connect the peer is whoever listens there.
+//   - "syn-flood": SYNs from invented sources, answers verified without state.
+//
+// # What is measured
+//
+// The sending time starts with the first SYN, after the next hop was resolved.
+// It ends when Config.Duration has passed, or, when Config.Count ends the run, when
+// the last attempt has ended. Rates are what happened within the sending time,
+// divided by it; what completes while a run with a duration drains is in the
+// totals, not in the rate.
+//
+// Latency is from the SYN handed to the engine to the flow established, by the
+// clock that a worker reads once per burst: how long a SYN and its answer wait in
+// queues is in it. With a rate, opens have intended times, and the response time
+// also counts how long an open was late, so that a peer that stalls the load
+// generator cannot hide it (coordinated omission).
+package bench

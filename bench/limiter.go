@@ -1,0 +1,105 @@
+package bench
+
+import (
+	"fmt"
+	"time"
+)
+
+// Shares from which a cause is named.
+const (
+	saturated = 0.95 // of a worker's time
+	manyLost  = 1000 // one in so many
+)
+
+// limiter says in one sentence what kept the rate from being higher, from the
+// evidence in the report: the first cause that applies, most telling first.
+func limiter(r *Report) string {
+	if r.Scenario == ScenarioSYNFlood {
+		return floodLimiter(r)
+	}
+	h := &r.Handshakes
+	switch {
+	case h.Attempted == 0:
+		return "nothing was sent: the run ended before the first SYN."
+	case h.Refused > h.Attempted/2:
+		return fmt.Sprintf("the peer refused %s of %s attempts by RST: nothing listens there, or its queue is full.", count(h.Refused), count(h.Attempted))
+	case h.Unreachable > h.Attempted/2:
+		return fmt.Sprintf("ICMP errors ended %s of %s attempts: the peer is unreachable.", count(h.Unreachable), count(h.Attempted))
+	case h.Established == 0:
+		return fmt.Sprintf("no answer: %s attempts timed out and %s were pending at the end.", count(h.TimedOut), count(h.Pending))
+	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
+		return fmt.Sprintf("the rate asked for: %s opens/s on a fixed schedule, which was kept.", number(r.TargetRate))
+	case r.Client.Port.TxFull+serverPortStats(r).TxFull > h.Attempted/manyLost:
+		return fmt.Sprintf("transmit rings: %s frames of the client and %s of the server found them full and had to be repeated after a timeout.",
+			count(r.Client.Port.TxFull), count(serverPortStats(r).TxFull))
+	case h.SYNRetransmissions > h.Attempted/manyLost:
+		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
+			count(h.SYNRetransmissions), count(h.Attempted), count(uint64(r.Concurrency)))
+	case h.PortPoolExhausted > 0:
+		return fmt.Sprintf("source ports: %s times no tuple was free; more source addresses (--addr, --pool) or shorter flows (--close rst) help.", count(h.PortPoolExhausted))
+	case h.TableFull > 0:
+		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))
+	}
+	return workers(r, "opens")
+}
+
+func serverPortStats(r *Report) (s struct{ TxFull uint64 }) {
+	if r.Server != nil {
+		s.TxFull = r.Server.Port.TxFull
+	}
+	return s
+}
+
+// workers says which of the workers was at its limit, or that none was.
+func workers(r *Report, what string) string {
+	client := fmt.Sprintf("the client's worker was busy %.0f %% of the time", 100*r.Client.Busy)
+	if r.Server == nil {
+		if r.Client.Busy >= saturated {
+			return "the client's processor: " + client + "; the peer may take more."
+		}
+		return latencyBound(r, client, what)
+	}
+	server := fmt.Sprintf("the server's %.0f %%", 100*r.Server.Busy)
+	switch {
+	case r.Client.Busy >= saturated && r.Server.Busy >= saturated:
+		if r.Client.Burst > r.Server.Burst {
+			return fmt.Sprintf("both processors, the client's first: %s and %s, and longer bursts wait for the client (%.0f frames to %.0f).",
+				client, server, r.Client.Burst, r.Server.Burst)
+		}
+		return fmt.Sprintf("both processors, the server's first: %s and %s, and longer bursts wait for the server (%.0f frames to %.0f).",
+			client, server, r.Server.Burst, r.Client.Burst)
+	case r.Client.Busy >= saturated:
+		return "the client's processor: " + client + ", " + server + "."
+	case r.Server.Busy >= saturated:
+		return "the server's processor: " + server + ", and " + client + "."
+	}
+	return latencyBound(r, client+" and "+server, what)
+}
+
+func latencyBound(r *Report, evidence, what string) string {
+	if r.Latency.Mean > 0 {
+		return fmt.Sprintf("latency: %s in flight with a mean of %v make at most %s %s/s, and %s; more --concurrency helps.",
+			count(uint64(r.Concurrency)), time.Duration(r.Latency.Mean).Round(time.Microsecond/10),
+			number(float64(r.Concurrency)/r.Latency.Mean*1e9), what, evidence)
+	}
+	return "waiting: " + evidence + "."
+}
+
+func floodLimiter(r *Report) string {
+	f := &r.SYNFlood
+	switch {
+	case f.Sent == 0:
+		return "nothing was sent: the run ended before the first SYN."
+	case f.Answered+f.Reset == 0:
+		return fmt.Sprintf("no answer to %s SYNs: after each window of %s the flood waited 100 ms.", count(f.Sent), count(uint64(r.Concurrency)))
+	case f.Reset > f.Answered:
+		return fmt.Sprintf("the peer answered %s of %s SYNs by RST: nothing listens there.", count(f.Reset), count(f.Sent))
+	case r.TargetRate > 0 && r.Rate.SYNsPerS >= 0.99*r.TargetRate:
+		return fmt.Sprintf("the rate asked for: %s SYNs/s on a fixed schedule, which was kept.", number(r.TargetRate))
+	case f.Stalls > 0:
+		return fmt.Sprintf("the peer: %s times it answered nothing for 100 ms.", count(f.Stalls))
+	case r.Client.Port.TxFull > f.Sent/manyLost:
+		return fmt.Sprintf("the client's transmit ring: %s frames found it full.", count(r.Client.Port.TxFull))
+	}
+	return workers(r, "SYNs")
+}

@@ -1,0 +1,164 @@
+package bench
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// Schema names the JSON form of Report; docs/report.md describes each field.
+const Schema = "fastsyn.report/v1"
+
+// Report is the outcome of a run.
+type Report struct {
+	Schema        string `json:"schema"`
+	Valid         bool   `json:"valid"`
+	InvalidReason string `json:"invalid_reason"` // the first equation that does not close
+
+	Scenario    string  `json:"scenario"`
+	Port        string  `json:"port"`
+	Connect     string  `json:"connect"` // empty: our own server
+	Workers     int     `json:"workers"` // client workers
+	Concurrency int     `json:"concurrency"`
+	TargetRate  float64 `json:"target_rate"` // opens per second; 0: as fast as possible
+	DurationS   float64 `json:"duration_s"`  // sending time
+	DrainS      float64 `json:"drain_s"`
+	Seed        uint64  `json:"seed"`
+	Close       string  `json:"close"`
+	Cookies     string  `json:"cookies"` // policy of our server; empty with Connect
+	Polling     string  `json:"polling"`
+	Pinned      bool    `json:"pinned"`
+
+	Handshakes Handshakes `json:"handshakes"`
+	Flows      Flows      `json:"flows"`
+	SYNFlood   SYNFlood   `json:"syn_flood"`
+	Rate       Rate       `json:"rate"`
+	Latency    Latency    `json:"latency_ns"`
+	Response   Latency    `json:"response_ns"` // from the intended time; empty without a rate
+
+	Frames  FrameCount        `json:"frames"` // of the client's port
+	Drops   map[string]uint64 `json:"drops"`  // both sides together
+	Limiter string            `json:"limiter"`
+
+	Client Side  `json:"client"`
+	Server *Side `json:"server"` // null with Connect
+
+	Equations []Equation `json:"equations"`
+	Host      Host       `json:"host"`
+}
+
+// Handshakes are the attempts of the client:
+// attempted = established + refused + timed_out + unreachable + reset + pending.
+type Handshakes struct {
+	Attempted   uint64 `json:"attempted"`
+	Established uint64 `json:"established"`
+	Refused     uint64 `json:"refused"`     // RST in answer to the SYN
+	TimedOut    uint64 `json:"timed_out"`   // all retries unanswered
+	Unreachable uint64 `json:"unreachable"` // ICMP error
+	Reset       uint64 `json:"reset"`       // ended in another way before it was established
+	Pending     uint64 `json:"pending"`     // undecided when the run ended
+	// Retransmitted SYNs, and those not made for want of a free tuple or table entry.
+	SYNRetransmissions uint64 `json:"syn_retransmissions"`
+	PortPoolExhausted  uint64 `json:"port_pool_exhausted"`
+	TableFull          uint64 `json:"table_full"`
+	// Unsent are opens that the schedule of a rate wanted within the sending time.
+	Unsent uint64 `json:"unsent"`
+}
+
+// Flows are what became of the established flows of the client:
+// established = done + aborted + reset + broken + open.
+type Flows struct {
+	Done    uint64 `json:"done"`    // both sides closed by FIN
+	Aborted uint64 `json:"aborted"` // reset by the client
+	Reset   uint64 `json:"reset"`   // reset by the peer
+	Broken  uint64 `json:"broken"`  // FIN never acknowledged
+	Open    uint64 `json:"open"`
+}
+
+// SYNFlood is the outcome of that scenario: sent = answered + reset + unanswered.
+type SYNFlood struct {
+	Sent       uint64 `json:"sent"`
+	Answered   uint64 `json:"answered"` // by a SYN-ACK that acknowledges the right number, once each
+	Reset      uint64 `json:"reset"`
+	Unanswered uint64 `json:"unanswered"`
+	Repeated   uint64 `json:"repeated"` // further answers to a SYN already answered
+	Bad        uint64 `json:"bad"`      // segments that verify for no SYN
+	Stalls     uint64 `json:"stalls"`   // times without any answer for 100 ms
+}
+
+// Rate is per second of the sending time.
+type Rate struct {
+	HandshakesPerS float64 `json:"handshakes_per_s"`
+	SYNsPerS       float64 `json:"syns_per_s"`
+	AnsweredPerS   float64 `json:"answered_per_s"` // syn-flood
+}
+
+// FrameCount counts frames.
+type FrameCount struct {
+	RX uint64 `json:"rx"`
+	TX uint64 `json:"tx"`
+}
+
+// Side is one end of the wire, all workers together.
+type Side struct {
+	Workers int `json:"workers"`
+	// Busy is the share of the sending time in which the busiest worker had work,
+	// from 0 to 1; Burst the mean number of frames received at once, up to 64.
+	Busy     float64            `json:"busy"`
+	Burst    float64            `json:"burst"`
+	Port     dataplane.Stats    `json:"-"`
+	PortJSON map[string]uint64  `json:"port"`
+	Drops    map[string]uint64  `json:"drops"`
+	Engine   handshake.Counters `json:"-"`
+	Counters map[string]uint64  `json:"engine"`
+	Memory   string             `json:"memory"`
+}
+
+// Equation is a sum that must close: Left = Right.
+type Equation struct {
+	Name  string `json:"name"`
+	Left  uint64 `json:"left"`
+	Right uint64 `json:"right"`
+	Holds bool   `json:"holds"`
+}
+
+// WriteJSON writes the report, indented.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+func portMap(s *dataplane.Stats) map[string]uint64 {
+	return map[string]uint64{
+		"rx_frames": s.RxFrames, "rx_bytes": s.RxBytes, "tx_frames": s.TxFrames, "tx_bytes": s.TxBytes,
+		"tx_full": s.TxFull, "tx_errors": s.TxErrors, "rx_missed": s.RxMissed, "no_blank": s.NoBlank,
+	}
+}
+
+// CounterMap names the counters of an engine for reports. Outcomes of segments
+// carry the prefix "segments_".
+func CounterMap(c *handshake.Counters) map[string]uint64 {
+	m := map[string]uint64{
+		"segments": c.Segments,
+		"syn_in":   c.SynIn, "syn_acks": c.SynAcks, "cookies_sent": c.Cookies, "syn_dropped": c.SynDropped,
+		"syn_repeats": c.SynRepeats, "cookies_ok": c.CookiesOK, "cookies_bad": c.CookiesBad,
+		"accepted": c.Accepted, "half_open_reset": c.HalfOpenReset, "half_open_timed_out": c.HalfOpenTimedOut,
+		"half_open_replaced": c.HalfOpenReplaced, "cookie_no_room": c.CookieNoRoom,
+		"attempted": c.Attempted, "connected": c.Connected, "refused": c.Refused, "timed_out": c.TimedOut,
+		"unreachable": c.Unreachable, "attempt_aborted": c.AttemptAborted,
+		"done": c.Done, "reset": c.Reset, "broken": c.Broken, "aborted": c.Aborted,
+		"simultaneous_opens": c.SimultaneousOpens, "syn_retransmissions": c.SynRetrans,
+		"syn_ack_retransmissions": c.SynAckRetrans, "data_retransmissions": c.DataRetrans,
+		"resets_sent": c.ResetsSent, "time_waits": c.TimeWaits, "time_wait_recycled": c.TimeWaitRecycled,
+		"cookie_mode_entered": c.CookieModeEntered, "soft_errors": c.SoftErrors, "payload_bytes": c.PayloadBytes,
+		"half_open_now": c.HalfOpen, "opening_now": c.Opening, "flows_now": c.Flows, "established_now": c.EstablishedNow,
+	}
+	for i, n := range c.Outcome {
+		m["segments_"+handshake.Outcome(i).String()] = n
+	}
+	return m
+}

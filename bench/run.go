@@ -1,0 +1,460 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+	"github.com/fastsyn/fastsyn/rss"
+)
+
+// settleTime is how long the server of ours gets to take what the client sent last.
+const settleTime = 2 * time.Second
+
+// Progress is the state of a run, once a second.
+type Progress struct {
+	Elapsed  time.Duration // since the first SYN
+	Draining bool
+	PerS     float64 // handshakes (syn-flood: answers) per second, since the last one
+	Done     uint64  // established or answered
+	Failed   uint64
+	InFlight uint64
+	P50, P99 time.Duration // since the last one
+}
+
+// generator is what Run needs of a client or a flood, by way of Worker.Do.
+type generator interface {
+	worker.Source
+	life() *lifecycle
+	progress() (done, failed, inflight uint64, lat *latency)
+}
+
+func (l *lifecycle) life() *lifecycle { return l }
+
+func (c *client) progress() (done, failed, inflight uint64, lat *latency) {
+	open := uint64(c.inflight)
+	if c.job.cfg.Close == CloseFIN {
+		// Flows that are closing are in flight too, and not failed.
+		return c.ctr.established, 0, open, c.service
+	}
+	return c.ctr.established, c.ctr.opened - c.ctr.established - open, open, c.service
+}
+
+func (f *flood) progress() (done, failed, inflight uint64, lat *latency) {
+	n, open := f.ctr.answered, uint64(f.inflight())
+	return n, f.ctr.sent - min(f.ctr.sent, n+open), open, f.service
+}
+
+// run is one Run.
+type run struct {
+	cfg    Config
+	cpus   []int
+	pinned bool
+	busy   bool
+	job    *job
+	gens   []generator
+	client *fastsyn.Endpoint
+	server *fastsyn.Endpoint // nil with Connect
+
+	before, after [2][]worker.Stats // sending time; client, server
+	final         [2][]worker.Stats
+	took, drained time.Duration
+}
+
+// Run performs a run and reports it. progress, if not nil, is called once a
+// second from this goroutine. When ctx ends, the run ends early and is reported all the
+// same. An error means that there is nothing to report; a report whose
+// sums do not close has Valid false.
+func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{cfg: cfg, cpus: allowedCPUs()}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	// Workers that never block must not take the processors of the others.
+	threads := len(r.gens)
+	if r.server != nil {
+		threads += len(r.server.Workers())
+	}
+	if n := runtime.GOMAXPROCS(0); n < threads+2 {
+		runtime.GOMAXPROCS(threads + 2)
+		defer runtime.GOMAXPROCS(n)
+	}
+	if err := r.drive(ctx, progress); err != nil {
+		return nil, err
+	}
+	r.stop()
+	return r.report(), nil
+}
+
+// open opens the port, or both ends of the wire, and starts the workers.
+func (r *run) open() error {
+	cfg := &r.cfg
+	if cfg.Seed == 0 {
+		var b [8]byte
+		_, _ = rand.Read(b[:])                                  // never fails
+		cfg.Seed = max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
+	}
+	ours := cfg.Connect == ""
+	if ours {
+		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server4), serverPort).String()
+		cfg.Addrs, cfg.Pools = clientAddrs, nil
+		pool := spoof4
+		if cfg.IPv6 {
+			cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
+			pool = spoof6
+		}
+		if cfg.Scenario == ScenarioSYNFlood {
+			cfg.Pools = []string{pool}
+		}
+	}
+	sp, err := dataplane.ParseSpec(cfg.Port)
+	if err != nil {
+		return err
+	}
+	if err := r.setWorkers(&sp); err != nil {
+		return err
+	}
+	def := DefaultConcurrency
+	if cfg.Scenario == ScenarioSYNFlood {
+		def = DefaultWindow
+	}
+	var peer dataplane.Spec
+	if ours {
+		if cfg.Concurrency == 0 {
+			cfg.Concurrency = def * cfg.Workers
+		}
+		sp, peer = bothEnds(sp, cfg.Workers, cfg.Concurrency)
+	}
+	port, err := dataplane.OpenSpec(sp)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	info := port.Info()
+	cfg.Workers = info.Queues
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = def * cfg.Workers
+	}
+	threads := cfg.Workers
+	if ours {
+		threads *= 2
+	}
+	r.busy = cfg.Polling == "busy" || cfg.Polling == "auto" && len(r.cpus) >= threads
+	r.pinned = cfg.Pin == "auto" && len(r.cpus) >= threads
+	if ours {
+		if err := r.openServer(peer); err != nil {
+			_ = port.Close()
+			return err
+		}
+	}
+	return r.openClient(port, info)
+}
+
+// setWorkers makes the queues parameter of sp and Workers one number.
+func (r *run) setWorkers(sp *dataplane.Spec) error {
+	cfg := &r.cfg
+	v, given := param(sp.Params, "queues")
+	switch {
+	case given && cfg.Workers == 0:
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > maxWorkers {
+			return flagError("port", cfg.Port, "queues="+v, fmt.Sprintf("want 1 to %d", maxWorkers))
+		}
+		cfg.Workers = n
+	case given && v != strconv.Itoa(cfg.Workers):
+		return flagError("workers", cfg.Workers, "the port string says queues="+v, "give both the same number, or leave one out")
+	case !given && sp.Driver == "loop":
+		if cfg.Workers == 0 {
+			cfg.Workers = max(1, len(r.cpus)/2)
+		}
+		fallthrough
+	case !given && cfg.Workers > 1:
+		sp.Params = setDefault(slices.Clone(sp.Params), "queues", cfg.Workers)
+	}
+	return nil
+}
+
+func (r *run) endpoint(first int) fastsyn.Config {
+	c := fastsyn.Config{Polling: worker.Adaptive}
+	if r.busy {
+		c.Polling = worker.Busy
+	}
+	if r.pinned {
+		c.CPUs = r.cpus[first : first+r.cfg.Workers]
+	}
+	c.Engine = handshake.Config{
+		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale,
+		SYNRetries: r.cfg.SYNRetries, InitialRTO: r.cfg.InitialRTO,
+	}
+	return c
+}
+
+func (r *run) openServer(sp dataplane.Spec) error {
+	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
+	if err != nil {
+		return err
+	}
+	c := r.endpoint(r.cfg.Workers)
+	if c.Device, err = dataplane.OpenSpec(sp); err != nil {
+		return fmt.Errorf("bench: the server's end: %w", err)
+	}
+	c.Addrs = serverAddrs
+	c.Engine.Cookies = policy
+	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
+	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
+	if r.server, err = fastsyn.Open(c); err != nil {
+		return err
+	}
+	return r.server.Handle(fmt.Sprintf(":%d", serverPort), fastsyn.Callbacks{AutoClose: true})
+}
+
+func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
+	defer func() {
+		if err != nil && r.client == nil {
+			_ = port.Close()
+		}
+	}()
+	cfg := &r.cfg
+	ap := netip.MustParseAddrPort(cfg.Connect)
+	r.job = &job{
+		cfg: *cfg, workers: cfg.Workers, remote: wire.AddrFrom(ap.Addr()), port: ap.Port(),
+		portName: cfg.Port, fail: make(chan error, 1),
+	}
+	c := r.endpoint(0)
+	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
+	c.Engine.TimeWait = -1
+	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
+	if cfg.TimeWait > 0 {
+		c.Engine.TimeWait = cfg.TimeWait
+		c.Engine.MaxFlows = 1 << 18
+	}
+	if cfg.Scenario == ScenarioSYNFlood {
+		err = r.makeFloods(&c, info)
+	} else {
+		err = r.makeClients(&c, info)
+	}
+	if err != nil {
+		return err
+	}
+	r.client, err = fastsyn.Open(c)
+	return err
+}
+
+func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
+	picker, err := newPicker(info)
+	if err != nil {
+		return err
+	}
+	locals := sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	for i := range r.cfg.Workers {
+		t, err := newTuples(picker, locals, r.job.remote, r.job.port, i, r.cfg.Seed)
+		if err != nil {
+			return err
+		}
+		g := newClient(r.job, i, t)
+		if r.cfg.Rate > 0 {
+			g.late = make([]uint32, c.Engine.MaxFlows+1)
+			g.response = newLatency()
+		}
+		r.gens = append(r.gens, g)
+	}
+	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	return nil
+}
+
+func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
+	var picker *rss.Picker
+	if info.Queues > 1 {
+		var err error
+		if picker, err = newPicker(info); err != nil {
+			return err
+		}
+	}
+	base, mask, err := spoofRange(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	if err != nil {
+		return err
+	}
+	for i := range r.cfg.Workers {
+		r.gens = append(r.gens, newFlood(r.job, i, base, mask, picker, r.cfg.Seed))
+	}
+	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }
+	return nil
+}
+
+// drive waits for the phases of the generators.
+func (r *run) drive(ctx context.Context, progress func(Progress)) error {
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, 2)
+	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+		if ep != nil {
+			go func() {
+				if err := ep.Wait(watch); err != nil {
+					failed <- err
+				}
+			}()
+		}
+	}
+	stop := ctx.Done()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	m := newMeter()
+	draining := false
+	wait := func(ch <-chan struct{}, timeout <-chan time.Time) (timedOut bool, err error) {
+		for {
+			select {
+			case <-ch:
+				return false, nil
+			case <-timeout:
+				return true, nil
+			case err := <-r.job.fail:
+				return false, err
+			case err := <-failed:
+				return false, err
+			case <-stop:
+				r.job.stop.Store(true)
+				stop = nil
+			case now := <-tick.C:
+				if progress != nil && !m.start.IsZero() {
+					progress(r.measure(m, now, draining))
+				}
+			}
+		}
+	}
+	for _, g := range r.gens {
+		if _, err := wait(g.life().began, nil); err != nil {
+			return err
+		}
+	}
+	m.start = time.Now()
+	m.last = m.start
+	tick.Reset(time.Second)
+	r.before = r.stats()
+	for _, g := range r.gens {
+		if _, err := wait(g.life().sent, nil); err != nil {
+			return err
+		}
+	}
+	r.after = r.stats()
+	draining = true
+	begin := time.Now()
+	timeout := time.NewTimer(r.cfg.Drain)
+	defer timeout.Stop()
+	for _, g := range r.gens {
+		late, err := wait(g.life().done, timeout.C)
+		if err != nil {
+			return err
+		}
+		if late {
+			break
+		}
+	}
+	select {
+	case err := <-r.job.fail: // a generator that fails is also done
+		return err
+	default:
+	}
+	r.drained = time.Since(begin)
+	return nil
+}
+
+func (r *run) stats() (s [2][]worker.Stats) {
+	s[0] = r.client.Stats()
+	if r.server != nil {
+		s[1] = r.server.Stats()
+	}
+	return s
+}
+
+// meter keeps what the last progress showed.
+type meter struct {
+	start, last time.Time
+	done        uint64
+	all, old    *hdrhistogram.Histogram
+}
+
+func newMeter() *meter {
+	return &meter{all: newLatency().h, old: newLatency().h}
+}
+
+func (r *run) measure(m *meter, now time.Time, draining bool) Progress {
+	p := Progress{Elapsed: now.Sub(m.start), Draining: draining}
+	m.all.Reset()
+	for i, g := range r.gens {
+		_ = r.client.Workers()[i].Do(func() {
+			done, failed, open, lat := g.progress()
+			p.Done += done
+			p.Failed += failed
+			p.InFlight += open
+			lat.copyTo(m.all)
+		})
+	}
+	if d := now.Sub(m.last).Seconds(); d > 0 {
+		p.PerS = float64(p.Done-m.done) / d
+	}
+	if h := since(m.all, m.old); h.TotalCount() > 0 {
+		p.P50, p.P99 = time.Duration(h.ValueAtPercentile(50)), time.Duration(h.ValueAtPercentile(99))
+	}
+	m.last, m.done = now, p.Done
+	return p
+}
+
+// stop ends the workers: the client's first, so that the server still takes
+// what it sent last. All counters are final then.
+func (r *run) stop() {
+	r.client.Stop()
+	if r.server != nil {
+		sent := totals(r.client.Port())
+		for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+			if totals(r.server.Port()).RxFrames >= sent.TxFrames-sent.TxErrors {
+				break
+			}
+		}
+		r.server.Stop()
+	}
+	r.final = r.stats()
+	first, last := int64(math.MaxInt64), int64(0)
+	for _, g := range r.gens {
+		first, last = min(first, g.life().start), max(last, g.life().end)
+	}
+	r.took = time.Duration(max(0, last-first))
+}
+
+// totals are the counters of the device under all decorators, queues together.
+func totals(p dataplane.Port) (s dataplane.Stats) {
+	p = unwrap(p)
+	for i := range p.Info().Queues {
+		s.Add(p.Stats(i))
+	}
+	return s
+}
+
+func (r *run) close() {
+	var errs []error
+	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+		if ep != nil {
+			errs = append(errs, ep.Close())
+		}
+	}
+	_ = errors.Join(errs...) // what was measured is not less true for it
+}

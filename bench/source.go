@@ -1,0 +1,311 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+const (
+	openBurst = 64   // opens per round, so that receiving gets its turn
+	portTries = 64   // tuples tried per open
+	outputGap = 128  // room left in the engine's output for resets and timers
+	poolRetry = 1e6  // ns until an exhausted port pool is looked at again
+	hopRetry  = 10e6 // ns between looks at the neighbour table
+)
+
+// phase is where a generator is in its life.
+type phase uint8
+
+const (
+	resolving phase = iota
+	sending
+	draining
+	finished
+)
+
+// job is what the generators of a run share. It is constant while they run, but
+// for stop and fail.
+type job struct {
+	cfg      Config
+	workers  int
+	remote   wire.Addr
+	port     uint16
+	portName string
+	stop     atomic.Bool
+	fail     chan error
+}
+
+// lifecycle is what both kinds of generators have: phases, and channels that
+// tell others of them.
+type lifecycle struct {
+	job   *job
+	id    int
+	phase phase
+	start int64 // first SYN; worker's clock
+	end   int64 // end of the sending time
+	until int64
+	quota uint64 // opens left
+
+	began, sent, done chan struct{}
+}
+
+func newLifecycle(j *job, id int) lifecycle {
+	quota := uint64(math.MaxUint64)
+	if n, k := j.cfg.Count, uint64(j.workers); n > 0 {
+		quota = n / k
+		if uint64(id) < n%k {
+			quota++
+		}
+	}
+	return lifecycle{
+		job: j, id: id, quota: quota,
+		began: make(chan struct{}), sent: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+// share is this worker's part of n.
+func (l *lifecycle) share(n int) int {
+	k := n / l.job.workers
+	if l.id < n%l.job.workers {
+		k++
+	}
+	return k
+}
+
+// resolve reports whether the next hop is known. After a failure it never is.
+func (l *lifecycle) resolve(w *worker.Worker, now int64) bool {
+	known, failed, err := w.Resolve(l.job.remote)
+	switch {
+	case err != nil:
+		l.abandon(fmt.Errorf("bench: %v: %w (--gateway adds one)", l.job.remote, err), now)
+	case failed:
+		hop, _ := w.Net().NextHop(l.job.remote)
+		what := "ARP"
+		if !hop.Is4() {
+			what = "neighbour solicitation"
+		}
+		l.abandon(fmt.Errorf("bench: no answer to %s for %v on %s after 3 tries: is the peer up, and on this link?", what, hop, l.job.portName), now)
+	case known:
+		l.phase, l.start, l.end = sending, now, now
+		l.until = math.MaxInt64
+		if d := l.job.cfg.Duration; d > 0 {
+			l.until = now + int64(d)
+		}
+		close(l.began)
+		return true
+	}
+	return false
+}
+
+// abandon ends the run with err.
+func (l *lifecycle) abandon(err error, now int64) {
+	select {
+	case l.job.fail <- err:
+	default: // another worker was first
+	}
+	if l.phase == resolving {
+		l.start = now
+		close(l.began)
+	}
+	if l.phase <= sending {
+		l.end = now
+		close(l.sent)
+	}
+	l.finish()
+}
+
+func (l *lifecycle) finish() {
+	if l.phase != finished {
+		l.phase = finished
+		close(l.done)
+	}
+}
+
+// stopSending ends the sending time.
+func (l *lifecycle) stopSending(now int64) {
+	l.phase, l.end = draining, now
+	close(l.sent)
+}
+
+// client opens flows on one worker. It is touched on that worker only.
+type client struct {
+	lifecycle
+	tuples *tuples
+	limit  int // flows in flight
+	pace   pace
+
+	app      uint16
+	inflight int
+	late     []uint32 // by flow index: how late the SYN was, in 64 ns; nil without a rate
+
+	ctr      clientCounters
+	inWindow uint64 // established when the sending time ended
+	service  *latency
+	response *latency // nil without a rate
+}
+
+// clientCounters are of the generator; the engine has those of the attempts.
+type clientCounters struct {
+	opened      uint64
+	established uint64
+	closed      uint64 // flows and attempts that ended otherwise than by our reset
+	tupleInUse  uint64
+	exhausted   uint64 // rounds in which no free tuple was found
+	tableFull   uint64
+	starved     uint64 // rounds in which all places were in flight
+}
+
+func newClient(j *job, id int, t *tuples) *client {
+	c := &client{lifecycle: newLifecycle(j, id), tuples: t, service: newLatency()}
+	c.limit = max(1, c.share(j.cfg.Concurrency))
+	return c
+}
+
+// Poll implements worker.Source.
+func (c *client) Poll(w *worker.Worker, now int64) int64 {
+	switch c.phase {
+	case sending:
+		return c.send(w, now)
+	case resolving:
+		if c.job.stop.Load() {
+			c.abandon(errStopped, now)
+			return worker.Never
+		}
+		if !c.resolve(w, now) {
+			return now + hopRetry
+		}
+		if err := c.begin(w, now); err != nil {
+			c.abandon(err, now)
+			return worker.Never
+		}
+		return c.send(w, now)
+	case draining:
+		if c.inflight == 0 {
+			c.finish()
+		}
+	case finished:
+	}
+	return worker.Never
+}
+
+var errStopped = errors.New("bench: stopped before the first SYN")
+
+func (c *client) begin(w *worker.Worker, now int64) error {
+	cb := worker.Callbacks{Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
+	if c.job.cfg.Close == CloseFIN {
+		cb.Established = c.establishedFIN
+	}
+	var err error
+	if c.app, err = w.AddApp(cb); err != nil {
+		return err
+	}
+	c.pace = newPace(c.job.cfg.Rate, c.id, c.job.workers, now)
+	return nil
+}
+
+// send opens as many flows as are due, and ends the sending time.
+func (c *client) send(w *worker.Worker, now int64) int64 {
+	if now >= c.until || c.job.stop.Load() {
+		c.endWindow(now)
+		return worker.Never
+	}
+	if c.quota == 0 {
+		// Bounded by count: the last attempt's end is the end of the sending time.
+		if c.inflight == 0 {
+			c.endWindow(now)
+		}
+		return c.until
+	}
+	n := c.limit - c.inflight
+	if n <= 0 {
+		c.ctr.starved++
+		return c.until
+	}
+	n = min(n, openBurst, w.ConnectRoom()-outputGap)
+	if uint64(n) > c.quota && n > 0 {
+		n = int(c.quota)
+	}
+	if c.pace.interval != 0 {
+		due := c.pace.due(now)
+		if due == 0 {
+			return min(c.until, c.pace.intended())
+		}
+		n = min(n, due)
+	}
+	for range n {
+		if next := c.open(w, now); next != 0 {
+			return min(c.until, next)
+		}
+	}
+	return now
+}
+
+// open opens one flow. Otherwise it returns when to try again.
+func (c *client) open(w *worker.Worker, now int64) (next int64) {
+	for range portTries {
+		id, err := w.Connect(*c.tuples.next(), c.app)
+		switch err {
+		case nil:
+			c.inflight++
+			c.quota--
+			c.ctr.opened++
+			if c.pace.interval != 0 {
+				c.late[id.Index()] = uint32(max(0, now-c.pace.intended()) / 64)
+				c.pace.done++
+			}
+			return 0
+		case handshake.ErrTupleInUse:
+			c.ctr.tupleInUse++
+		case handshake.ErrOutputFull:
+			return now
+		case handshake.ErrTableFull:
+			c.ctr.tableFull++
+			return now + poolRetry
+		default:
+			c.abandon(fmt.Errorf("bench: connect to %v port %d: %w", c.job.remote, c.job.port, err), now)
+			return worker.Never
+		}
+	}
+	c.ctr.exhausted++
+	return now + poolRetry
+}
+
+func (c *client) endWindow(now int64) {
+	c.inWindow = c.ctr.established
+	c.stopSending(now)
+	if c.inflight == 0 {
+		c.finish()
+	}
+}
+
+func (c *client) record(f *worker.Flow) {
+	age := int64(f.Age())
+	c.ctr.established++
+	c.service.record(age)
+	if c.response != nil {
+		c.response.record(age + int64(c.late[f.ID().Index()])*64)
+	}
+}
+
+// establishedRST ends the flow at once: the shortest life a connection can have.
+func (c *client) establishedRST(f *worker.Flow) {
+	c.record(f)
+	c.inflight--
+	f.Abort()
+}
+
+func (c *client) establishedFIN(f *worker.Flow) {
+	c.record(f)
+	f.Close()
+}
+
+func (c *client) flowClosed(*worker.Flow, handshake.CloseReason) {
+	c.inflight--
+	c.ctr.closed++
+}

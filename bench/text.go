@@ -1,0 +1,179 @@
+package bench
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	r.head(&b)
+	if r.Scenario == ScenarioSYNFlood {
+		r.textFlood(&b)
+	} else {
+		r.textHandshakes(&b)
+	}
+	r.latencyLine(&b, "latency", r.Latency)
+	r.latencyLine(&b, "response", r.Response)
+	line(&b, "frames", "%s received, %s sent by the client", count(r.Frames.RX), count(r.Frames.TX))
+	side := func(name string, s *Side) {
+		line(&b, name, "%s, busy %.0f %%, bursts of %.1f, tables in %s", plural(s.Workers, "worker"), 100*s.Busy, s.Burst, s.Memory)
+	}
+	side("client", &r.Client)
+	if r.Server != nil {
+		side("server", r.Server)
+	}
+	drops := "none"
+	if s := nonZero(r.Drops); s != "" {
+		drops = s
+	}
+	line(&b, "drops", "%s", drops)
+	line(&b, "limiter", "%s", r.Limiter)
+	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
+	b.WriteString("\nsums\n")
+	for _, e := range r.Equations {
+		mark := "ok   "
+		if !e.Holds {
+			mark = "WRONG"
+		}
+		fmt.Fprintf(&b, "  %s  %s: %s = %s\n", mark, e.Name, count(e.Left), count(e.Right))
+	}
+	if r.Valid {
+		b.WriteString("\nVALID: all sums close\n")
+	} else {
+		fmt.Fprintf(&b, "\nINVALID: %s\n", r.InvalidReason)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (r *Report) head(b *bytes.Buffer) {
+	peer := "own server"
+	if r.Connect != "" {
+		peer = r.Connect
+	}
+	line(b, "scenario", "%s over %s to %s", r.Scenario, r.Port, peer)
+	how := "as fast as possible"
+	if r.TargetRate > 0 {
+		how = number(r.TargetRate) + "/s on schedule"
+	}
+	text := fmt.Sprintf("%s, %s in flight, %s, %s polling", plural(r.Workers, "worker"), count(uint64(r.Concurrency)), how, r.Polling)
+	if r.Pinned {
+		text += ", pinned"
+	}
+	if r.Scenario != ScenarioSYNFlood {
+		text += ", close by " + strings.ToUpper(r.Close)
+	}
+	if r.Cookies != "" {
+		text += ", cookies " + r.Cookies
+	}
+	line(b, "set-up", "%s, seed %d", text, r.Seed)
+	line(b, "time", "%.3f s sending, %.3f s draining", r.DurationS, r.DrainS)
+}
+
+func (r *Report) textHandshakes(b *bytes.Buffer) {
+	h, f := &r.Handshakes, &r.Flows
+	line(b, "rate", "%s handshakes/s", number(r.Rate.HandshakesPerS))
+	line(b, "handshakes", "%s attempted = %s established + %s refused + %s timed out + %s unreachable + %s reset + %s pending",
+		count(h.Attempted), count(h.Established), count(h.Refused), count(h.TimedOut), count(h.Unreachable), count(h.Reset), count(h.Pending))
+	line(b, "flows", "%s established = %s done + %s aborted + %s reset + %s broken + %s open",
+		count(h.Established), count(f.Done), count(f.Aborted), count(f.Reset), count(f.Broken), count(f.Open))
+	for _, x := range []struct {
+		name string
+		n    uint64
+		text string
+	}{
+		{"repeats", h.SYNRetransmissions, "SYNs retransmitted"},
+		{"ports", h.PortPoolExhausted, "times no tuple was free"},
+		{"table", h.TableFull, "times the flow table was full"},
+		{"unsent", h.Unsent, "opens behind schedule at the end"},
+	} {
+		if x.n > 0 {
+			line(b, x.name, "%s %s", count(x.n), x.text)
+		}
+	}
+}
+
+func (r *Report) textFlood(b *bytes.Buffer) {
+	f := &r.SYNFlood
+	line(b, "rate", "%s answers/s to %s SYNs/s", number(r.Rate.AnsweredPerS), number(r.Rate.SYNsPerS))
+	line(b, "SYNs", "%s sent = %s answered + %s reset + %s unanswered", count(f.Sent), count(f.Answered), count(f.Reset), count(f.Unanswered))
+	if f.Repeated+f.Bad+f.Stalls > 0 {
+		line(b, "besides", "%s repeated answers, %s that verify for no SYN, %s stalls", count(f.Repeated), count(f.Bad), count(f.Stalls))
+	}
+}
+
+func (r *Report) latencyLine(b *bytes.Buffer, name string, l Latency) {
+	if l.Count == 0 {
+		return
+	}
+	d := func(ns int64) string { return shortDuration(time.Duration(ns)) }
+	line(b, name, "min %s, p50 %s, p90 %s, p99 %s, p99.9 %s, max %s, mean %s ± %s", d(l.Min), d(l.P50), d(l.P90), d(l.P99), d(l.P999), d(l.Max),
+		d(int64(l.Mean)), d(int64(l.StdDev)))
+}
+
+// String is the line of a progress display.
+func (p Progress) String() string {
+	what := ""
+	if p.Draining {
+		what = "  draining"
+	}
+	return fmt.Sprintf("%6.1fs  %12s/s  done %-14s failed %-9s in flight %-7s p50 %-8s p99 %-8s%s", p.Elapsed.Seconds(), number(p.PerS),
+		count(p.Done), count(p.Failed), count(p.InFlight), shortDuration(p.P50), shortDuration(p.P99), what)
+}
+
+func line(b *bytes.Buffer, name, format string, args ...any) {
+	fmt.Fprintf(b, "%-11s %s\n", name, fmt.Sprintf(format, args...))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// count groups the digits of n by thousands: 1,234,567.
+func count(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// number is count for rates, with a digit or two for small ones.
+func number(f float64) string {
+	if f < 100 {
+		return strconv.FormatFloat(f, 'g', 3, 64)
+	}
+	return count(uint64(f + 0.5))
+}
+
+// shortDuration prints d with three digits.
+func shortDuration(d time.Duration) string {
+	unit := time.Duration(1)
+	for d >= 1000*unit {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}
+
+// nonZero lists the entries of m that are not zero, sorted.
+func nonZero(m map[string]uint64) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if m[k] > 0 {
+			out = append(out, k+" "+count(m[k]))
+		}
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,131 @@
+package dptest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// RequireEnv names the environment variable that turns skips into failures: a
+// comma separated list of needs, or "all". CI sets it, so that a test which
+// should run there cannot be skipped unnoticed.
+const RequireEnv = "FASTSYN_REQUIRE"
+
+// need is one thing a test can need.
+type need struct {
+	check  func() error // nil when the machine has it
+	remedy string
+}
+
+// tools maps programs to the Debian package that has them.
+var tools = map[string]string{
+	"bpftool":   "bpftool",
+	"conntrack": "conntrack",
+	"curl":      "curl",
+	"ethtool":   "ethtool",
+	"haproxy":   "haproxy",
+	"hping3":    "hping3",
+	"ip":        "iproute2",
+	"iperf3":    "iperf3",
+	"iptables":  "iptables",
+	"nc":        "netcat-openbsd",
+	"nft":       "nftables",
+	"nginx":     "nginx",
+	"openssl":   "openssl",
+	"python3":   "python3",
+	"socat":     "socat",
+	"ss":        "iproute2",
+	"tc":        "iproute2",
+	"tcpdump":   "tcpdump",
+	"testpmd":   "dpdk",
+	"tshark":    "tshark",
+	"wrk":       "wrk",
+}
+
+// needs are all known needs.
+var needs = func() map[string]need {
+	m := map[string]need{
+		"root": {isRoot, "run the test as root (go test -exec sudo)"},
+		"netns": {canNetNS, "run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, where network namespaces may be made" +
+			" (docker run --privileged), and apt install iproute2"},
+		"cap_net_raw":   {canRaw, "run as root, or setcap cap_net_raw+ep on the test binary (docker run --cap-add NET_RAW)"},
+		"cap_net_admin": {canAdmin, "run as root, or setcap cap_net_admin+ep on the test binary (docker run --cap-add NET_ADMIN)"},
+		"hugepages":     {hasHugepages, "reserve some: sysctl vm.nr_hugepages=64"},
+	}
+	m["afpacket"] = m["cap_net_raw"]
+	for tool, pkg := range tools {
+		m[tool] = need{func() error { _, err := lookTool(tool); return err }, "apt install " + pkg}
+	}
+	return m
+}()
+
+// Need skips the test with the reason and the remedy when the machine lacks
+// one of what: "root", "netns", "afpacket" (or "cap_net_raw"), "cap_net_admin",
+// "hugepages", or a program such as "tcpdump". When RequireEnv lists what is
+// missing, the test fails instead. A name that is not known fails the test.
+func Need(t testing.TB, what ...string) {
+	t.Helper()
+	required := requirement(t)
+	for _, w := range what {
+		n, ok := needs[w]
+		if !ok {
+			t.Fatalf("dptest: need %q is not known (known: %s)", w, known())
+		}
+		err := n.check()
+		if err == nil {
+			continue
+		}
+		if required[w] || required["all"] {
+			t.Fatalf("dptest: needs %s, which %s requires: %v; to fix it: %s", w, RequireEnv, err, n.remedy)
+		}
+		t.Skipf("dptest: needs %s: %v; to run this test: %s", w, err, n.remedy)
+	}
+}
+
+// requirement reads RequireEnv. A typing error there fails the test, or it
+// would quietly require nothing.
+func requirement(t testing.TB) map[string]bool {
+	t.Helper()
+	m := map[string]bool{}
+	for w := range strings.SplitSeq(os.Getenv(RequireEnv), ",") {
+		w = strings.TrimSpace(w)
+		if w == "" {
+			continue
+		}
+		if _, ok := needs[w]; !ok && w != "all" {
+			t.Fatalf("dptest: %s lists %q, which is not known (known: all, %s)", RequireEnv, w, known())
+		}
+		m[w] = true
+	}
+	return m
+}
+
+func known() string { return strings.Join(slices.Sorted(maps.Keys(needs)), ", ") }
+
+// lookTool returns the path of a program, also looking where PATH of ordinary users does not.
+func lookTool(name string) (string, error) {
+	candidates := []string{name}
+	if name == "testpmd" {
+		candidates = []string{"dpdk-testpmd", "testpmd"}
+	}
+	for _, c := range candidates {
+		for _, dir := range []string{"", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {
+			if p, err := exec.LookPath(dir + c); err == nil {
+				return p, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("program %s: %w", name, exec.ErrNotFound)
+}
+
+func isRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("not running as root")
+	}
+	return nil
+}
