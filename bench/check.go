@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 
-
 	"github.com/fastsyn/fastsyn"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/impair"
@@ -18,7 +17,7 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
-		Close: c.Close, Polling: "adaptive", Pinned: r.pinned,
+		Close: c.Close, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
 		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
 	}
 	if r.busy {
@@ -98,7 +97,11 @@ func (r *run) reportClients(rep *Report) {
 	e := &rep.Client.Engine
 	rep.Handshakes = Handshakes{
 		Attempted: e.Attempted, Established: e.Connected, Refused: e.Refused, TimedOut: e.TimedOut,
-		Unreachable: e.Unreachable, Reset: e.AttemptAborted, Pending: e.Opening, SYNRetransmissions: e.SynRetrans,
+		Unreachable: e.Unreachable, Reset: e.AttemptAborted, Pending: e.Opening,
+	}
+	rep.Retransmissions = Retransmissions{SYN: e.SynRetrans, FIN: e.DataRetrans}
+	if rep.Server != nil {
+		rep.Retransmissions.SYNACK = rep.Server.Engine.SynAckRetrans
 	}
 	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
 	service, response := newLatency().h, newLatency().h
@@ -280,4 +283,3 @@ func (rep *Report) judge() {
 		}
 	}
 }
-

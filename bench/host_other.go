@@ -2,7 +2,10 @@
 
 package bench
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 // allowedCPUs is nil: unknown on this system.
 func allowedCPUs() []int { return nil }
@@ -10,3 +13,6 @@ func allowedCPUs() []int { return nil }
 func cpuModel() string { return runtime.GOARCH }
 
 func kernel() string { return runtime.GOOS }
+
+// cpuTime is 0: unknown on this system.
+func cpuTime() time.Duration { return 0 }

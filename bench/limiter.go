@@ -32,15 +32,28 @@ func limiter(r *Report) string {
 	case r.Client.Port.TxFull+serverPortStats(r).TxFull > h.Attempted/manyLost:
 		return fmt.Sprintf("transmit rings: %s frames of the client and %s of the server found them full and had to be repeated after a timeout.",
 			count(r.Client.Port.TxFull), count(serverPortStats(r).TxFull))
-	case h.SYNRetransmissions > h.Attempted/manyLost:
+	case r.Retransmissions.SYN > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
-			count(h.SYNRetransmissions), count(h.Attempted), count(uint64(r.Concurrency)))
+			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))
 	case h.PortPoolExhausted > 0:
 		return fmt.Sprintf("source ports: %s times no tuple was free; more source addresses (--addr, --pool) or shorter flows (--close rst) help.", count(h.PortPoolExhausted))
 	case h.TableFull > 0:
 		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))
 	}
 	return workers(r, "opens")
+}
+
+// stolen says that busy-polling workers did not get the processors they need.
+func stolen(r *Report) string {
+	workers := r.Workers
+	if r.Server != nil {
+		workers += r.Server.Workers
+	}
+	want := float64(workers) * r.DurationS
+	if r.Polling != "busy" || r.CPUSeconds == 0 || r.CPUSeconds >= 0.85*want {
+		return ""
+	}
+	return fmt.Sprintf("other processes: the %d polling workers got %.0f %% of the processor time they need; run it on an idle machine.", workers, 100*r.CPUSeconds/want)
 }
 
 func serverPortStats(r *Report) (s struct{ TxFull uint64 }) {
@@ -52,6 +65,9 @@ func serverPortStats(r *Report) (s struct{ TxFull uint64 }) {
 
 // workers says which of the workers was at its limit, or that none was.
 func workers(r *Report, what string) string {
+	if s := stolen(r); s != "" {
+		return s
+	}
 	client := fmt.Sprintf("the client's worker was busy %.0f %% of the time", 100*r.Client.Busy)
 	if r.Server == nil {
 		if r.Client.Busy >= saturated {
@@ -79,7 +95,7 @@ func workers(r *Report, what string) string {
 func latencyBound(r *Report, evidence, what string) string {
 	if r.Latency.Mean > 0 {
 		return fmt.Sprintf("latency: %s in flight with a mean of %v make at most %s %s/s, and %s; more --concurrency helps.",
-			count(uint64(r.Concurrency)), time.Duration(r.Latency.Mean).Round(time.Microsecond/10),
+			count(uint64(r.Concurrency)), shortDuration(time.Duration(r.Latency.Mean)),
 			number(float64(r.Concurrency)/r.Latency.Mean*1e9), what, evidence)
 	}
 	return "waiting: " + evidence + "."
@@ -96,7 +112,7 @@ func floodLimiter(r *Report) string {
 		return fmt.Sprintf("the peer answered %s of %s SYNs by RST: nothing listens there.", count(f.Reset), count(f.Sent))
 	case r.TargetRate > 0 && r.Rate.SYNsPerS >= 0.99*r.TargetRate:
 		return fmt.Sprintf("the rate asked for: %s SYNs/s on a fixed schedule, which was kept.", number(r.TargetRate))
-	case f.Stalls > 0:
+	case f.Stalls > 0 && stolen(r) == "":
 		return fmt.Sprintf("the peer: %s times it answered nothing for 100 ms.", count(f.Stalls))
 	case r.Client.Port.TxFull > f.Sent/manyLost:
 		return fmt.Sprintf("the client's transmit ring: %s frames found it full.", count(r.Client.Port.TxFull))

@@ -31,16 +31,21 @@ type Report struct {
 	Polling     string  `json:"polling"`
 	Pinned      bool    `json:"pinned"`
 
-	Handshakes Handshakes `json:"handshakes"`
-	Flows      Flows      `json:"flows"`
-	SYNFlood   SYNFlood   `json:"syn_flood"`
-	Rate       Rate       `json:"rate"`
-	Latency    Latency    `json:"latency_ns"`
-	Response   Latency    `json:"response_ns"` // from the intended time; empty without a rate
+	Handshakes      Handshakes      `json:"handshakes"`
+	Flows           Flows           `json:"flows"`
+	SYNFlood        SYNFlood        `json:"syn_flood"`
+	Rate            Rate            `json:"rate"`
+	Retransmissions Retransmissions `json:"retransmissions"`
+	Latency         Latency         `json:"latency_ns"`
+	Response        Latency         `json:"response_ns"` // from the intended time; empty without a rate
 
 	Frames  FrameCount        `json:"frames"` // of the client's port
 	Drops   map[string]uint64 `json:"drops"`  // both sides together
 	Limiter string            `json:"limiter"`
+	// CPUSeconds is the processor time of the whole process during the sending
+	// time. Far below DurationS times the busy-polling workers of both ends,
+	// other processes (or a hypervisor) had the processors. 0: unknown.
+	CPUSeconds float64 `json:"cpu_s"`
 
 	Client Side  `json:"client"`
 	Server *Side `json:"server"` // null with Connect
@@ -59,10 +64,9 @@ type Handshakes struct {
 	Unreachable uint64 `json:"unreachable"` // ICMP error
 	Reset       uint64 `json:"reset"`       // ended in another way before it was established
 	Pending     uint64 `json:"pending"`     // undecided when the run ended
-	// Retransmitted SYNs, and those not made for want of a free tuple or table entry.
-	SYNRetransmissions uint64 `json:"syn_retransmissions"`
-	PortPoolExhausted  uint64 `json:"port_pool_exhausted"`
-	TableFull          uint64 `json:"table_full"`
+	// How often no tuple, or no entry of the flow table, was free for an open.
+	PortPoolExhausted uint64 `json:"port_pool_exhausted"`
+	TableFull         uint64 `json:"table_full"`
 	// Unsent are opens that the schedule of a rate wanted within the sending time.
 	Unsent uint64 `json:"unsent"`
 }
@@ -75,6 +79,13 @@ type Flows struct {
 	Reset   uint64 `json:"reset"`   // reset by the peer
 	Broken  uint64 `json:"broken"`  // FIN never acknowledged
 	Open    uint64 `json:"open"`
+}
+
+// Retransmissions are segments sent again: SYNs and FINs of the client, SYN-ACKs of our server.
+type Retransmissions struct {
+	SYN    uint64 `json:"syn"`
+	SYNACK uint64 `json:"syn_ack"`
+	FIN    uint64 `json:"fin"`
 }
 
 // SYNFlood is the outcome of that scenario: sent = answered + reset + unanswered.

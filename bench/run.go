@@ -74,6 +74,7 @@ type run struct {
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
 	took, drained time.Duration
+	cpu           time.Duration // of the process, in the sending time
 }
 
 // Run performs a run and reports it. progress, if not nil, is called once a
@@ -350,11 +351,13 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	m.last = m.start
 	tick.Reset(time.Second)
 	r.before = r.stats()
+	cpu := cpuTime()
 	for _, g := range r.gens {
 		if _, err := wait(g.life().sent, nil); err != nil {
 			return err
 		}
 	}
+	r.cpu = cpuTime() - cpu
 	r.after = r.stats()
 	draining = true
 	begin := time.Now()

@@ -91,7 +91,7 @@ func (r *Report) textHandshakes(b *bytes.Buffer) {
 		n    uint64
 		text string
 	}{
-		{"repeats", h.SYNRetransmissions, "SYNs retransmitted"},
+		{"repeats", r.Retransmissions.SYN, "SYNs retransmitted"},
 		{"ports", h.PortPoolExhausted, "times no tuple was free"},
 		{"table", h.TableFull, "times the flow table was full"},
 		{"unsent", h.Unsent, "opens behind schedule at the end"},

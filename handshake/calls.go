@@ -89,6 +89,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
 	r.sndNxt += wire.Seq(n)
+	r.flags2 |= flagText
 	if fin {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)

@@ -164,10 +164,11 @@ var desyncStates = []struct{ name, script string }{
 }
 
 func TestRST_010_NoLoop(t *testing.T) {
+	t.Parallel()
 	for x, a := range desyncStates {
 		for y, b := range desyncStates {
-			for _, off := range []wire.Seq{0, 1, 1000, 1 << 20, 1 << 31, 0xffffff00} {
-				for _, probe := range []string{"A seq=1 ack=1", "PA seq=1 ack=1 len=10", "FA seq=2 ack=2", "S seq=0", "SA seq=0 ack=1", "R seq=1"} {
+			for _, off := range []wire.Seq{1000, 1 << 31, 0xffffff00} {
+				for _, probe := range []string{"A seq=1 ack=1", "PA seq=1 ack=1 len=10", "FA seq=2 ack=2", "S seq=0"} {
 					d := newDuo(t, Config{SYNRetries: 2, SYNACKRetries: 2, DataRetries: 2})
 					d.k[0].play(a.script)
 					// The other side believes in numbers that are off.

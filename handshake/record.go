@@ -23,6 +23,7 @@ const (
 	flagAutoClose = 1 << iota // answer the peer's FIN with ours at once
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
+	flagText                  // text given to Send is not yet acknowledged
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,

@@ -140,7 +140,10 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	}
 	e.timers.disarm(e.recs, idx)
 	r.retries = 0
-	fin := r.flags&flagFINSent != 0
+	if r.flags2&flagText != 0 {
+		r.flags2 &^= flagText
+		e.event(EventAcked, idx, i)
+	}
 	switch r.state {
 	case FinWait1:
 		r.state = FinWait2
@@ -154,9 +157,6 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	case Established, CloseWait:
 	case StateInvalid, Closed, Listen, SynSent, SynRcvd, FinWait2, TimeWait:
 		return false
-	}
-	if !fin {
-		e.event(EventAcked, idx, i)
 	}
 	return false
 }

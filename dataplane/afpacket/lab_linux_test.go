@@ -101,6 +101,9 @@ func (p *peer) recv() (frame []byte, tci int) {
 	p.t.Helper()
 	buf, oob := make([]byte, 70<<10), make([]byte, 256)
 	n, on, _, _, err := unix.Recvmsg(p.fd, buf, oob, 0)
+	for err == unix.EINTR { // a receive timeout makes it interruptible
+		n, on, _, _, err = unix.Recvmsg(p.fd, buf, oob, 0)
+	}
 	require.NoError(p.t, err, "no frame arrived")
 	msgs, err := unix.ParseSocketControlMessage(oob[:on])
 	require.NoError(p.t, err)

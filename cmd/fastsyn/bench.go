@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	measure "github.com/fastsyn/fastsyn/bench"
+)
+
+type benchFlags struct {
+	cfg     measure.Config
+	json    string
+	quiet   bool
+	profile string
+	noDrain bool
+}
+
+func newBench() *cobra.Command {
+	var o benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure handshakes per second",
+		Long: `Measure handshakes per second, with a report whose sums are checked.
+
+By default client and server are both in this process, at the two ends of an
+in-memory wire with real frames and checksums: no root, no set-up. With
+--connect the peer is any TCP server that listens there.
+
+Scenarios:
+  handshake  open a connection, close it at once, by RST or FIN
+  syn-flood  SYNs from invented sources; answers are verified, not completed
+
+Rates are what happened in the sending time, divided by it; latency is from the
+SYN out to established. docs/report.md describes every field of the report.
+` + exitHelp,
+		Example: `  # Both ends in memory, five seconds, report as JSON.
+  fastsyn bench --duration 5s --json -
+
+  # How many SYNs does the cookie path answer?
+  fastsyn bench --scenario syn-flood
+
+  # 100,000 connections against a server, 500 at a time, closed by FIN.
+  fastsyn bench --port afpacket:veth0 --addr 10.0.0.3/24 --connect 10.0.0.9:80 \
+      --count 100000 --concurrency 500 --close fin
+
+  # A fixed rate: the report has response times free of coordinated omission.
+  fastsyn bench --port afpacket:veth0 --addr 10.0.0.3/24 --connect 10.0.0.9:80 --rate 20000
+
+  # A bad wire: 5 % loss each way.
+  fastsyn bench --port 'impair(loss=5%):loop:' --count 10000`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, &o) },
+	}
+	f, c := cmd.Flags(), &o.cfg
+	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake or syn-flood")
+	f.StringVar(&c.Port, "port", measure.DefaultPort, "port to use: loop: (both ends in memory), afpacket:IFACE, impair(...):PORT")
+	f.StringVar(&c.Connect, "connect", "", "peer as IP:PORT, instead of a server of our own")
+	f.StringArrayVar(&c.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
+	f.StringArrayVar(&c.Pools, "pool", nil, "prefix of source addresses that the peer routes here; repeatable")
+	f.StringArrayVar(&c.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
+	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
+	f.Float64Var(&c.Rate, "rate", 0, "opens per second on a fixed schedule (0: as fast as possible)")
+	f.IntVar(&c.Concurrency, "concurrency", 0, "flows in flight over all workers (0: 256 per worker, syn-flood 512)")
+	f.DurationVar(&c.Duration, "duration", 0, "sending time (0: 10s, or no bound with --count)")
+	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
+	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
+	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst or fin")
+	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
+	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
+	retries := f.Int("syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
+	f.DurationVar(&c.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
+	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
+	f.DurationVar(&c.Drain, "drain", 0, "wait for what is pending at the end (0: 3s, or with --count alone the retry schedule)")
+	f.BoolVar(&o.noDrain, "no-drain", false, "do not wait for what is pending")
+	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (if there are enough) or off")
+	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
+	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
+	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
+	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile (pprof) to a file")
+	cmd.PreRun = func(*cobra.Command, []string) {
+		c.SYNRetries = *retries
+		if *retries == 0 {
+			c.SYNRetries = -1
+		}
+	}
+	return cmd
+}
+
+func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
+	c := &o.cfg
+	if c.SYNRetries < -1 {
+		return usagef("--syn-retries %d: want 0 to 30", c.SYNRetries)
+	}
+	if c.Drain < 0 {
+		return usagef("--drain %v: want a time; --no-drain does not wait", c.Drain)
+	}
+	if o.noDrain {
+		c.Drain = -1
+	}
+	if c.Connect != "" {
+		if err := realPort(c.Port, "leave --connect out for both ends in memory"); err != nil {
+			return err
+		}
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return fmt.Errorf("--cpuprofile: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return fmt.Errorf("--cpuprofile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	progress := func(p measure.Progress) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), p) }
+	if o.quiet {
+		progress = nil
+	}
+	r, err := measure.Run(cmd.Context(), *c, progress)
+	if err != nil {
+		return err
+	}
+	if o.json != "" {
+		err = writeJSON(o.json, cmd.OutOrStdout(), r)
+	}
+	if o.json != "-" {
+		err = errors.Join(err, r.WriteText(cmd.OutOrStdout()))
+	}
+	if err == nil && !r.Valid {
+		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
+	}
+	return err
+}

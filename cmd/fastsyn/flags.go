@@ -1,0 +1,48 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// flagNames lists the flags of a command.
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.InitDefaultHelpFlag()
+	fs := cmd.Flags()
+	fs.VisitAll(visitor(&names))
+	return names
+}
+
+// optionFlags adds the switches for TCP options.
+func optionFlags(cmd *cobra.Command, ts, sack, ws *bool) {
+	f := cmd.Flags()
+	f.BoolVar(ts, "no-timestamps", false, "leave out the timestamps option (RFC 7323)")
+	f.BoolVar(sack, "no-sack", false, "leave out SACK-permitted (RFC 2018)")
+	f.BoolVar(ws, "no-wscale", false, "leave out window scaling (RFC 7323)")
+}
+
+// writeJSON writes v to a file, or to stdout for "-".
+func writeJSON(file string, stdout io.Writer, v interface{ WriteJSON(w io.Writer) error }) (err error) {
+	if file == "-" {
+		return v.WriteJSON(stdout)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return v.WriteJSON(f)
+}
+
+func indentJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
