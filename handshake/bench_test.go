@@ -1,6 +1,8 @@
 package handshake
 
 import (
+	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -213,6 +215,31 @@ func BenchmarkConnect(b *testing.B) {
 				c.connect(b)
 			}
 			report(b, 2)
+		})
+	}
+}
+
+// BenchmarkLookup is bursts of segments, here ignored resets, for flows drawn at random.
+func BenchmarkLookup(b *testing.B) {
+	for _, flows := range []int{1 << 10, 1 << 20} {
+		b.Run("flows="+strconv.Itoa(flows), func(b *testing.B) {
+			c := newCycler(b, Config{MaxFlows: flows, Cookies: CookiesAlways})
+			for range flows / MaxBurst {
+				c.syn()
+				c.reply(wire.FlagACK)
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range c.segs {
+					c.port = rng.Uint32N(uint32(flows))
+					c.tuple(&c.segs[i])
+					r := wire.Seq(c.port*7919) + 1
+					c.segs[i].Seq, c.segs[i].Flags, c.segs[i].Len, c.segs[i].Opt.Has = r-1, wire.FlagRST, 0, 0 // before the window
+				}
+				c.handle()
+			}
+			report(b, 1)
 		})
 	}
 }

@@ -32,11 +32,10 @@ func (e *Engine) verifyAll(segs []wire.Segment) {
 		if e.lookup(e.sum[i].Hash, &s.Tuple) != 0 {
 			continue
 		}
-		e.vin[n] = cookie.VerifyInput{
-			Sum: e.sum[i], Seq: uint32(s.Seq), Ack: uint32(s.Ack),
-			TSEcr: s.Opt.TSEcr, HasTS: s.Opt.Has&wire.HasTimestamps != 0,
-			V6: !s.Remote.Is4(), TSNow: e.nowMS,
-		}
+		v := &e.vin[n]
+		v.Sum, v.Seq, v.Ack = e.sum[i], uint32(s.Seq), uint32(s.Ack)
+		v.TSEcr, v.HasTS = s.Opt.TSEcr, s.Opt.Has&wire.HasTimestamps != 0
+		v.V6, v.TSNow = !s.Remote.Is4(), e.nowMS
 		n++
 		e.verdict[i] = int8(n)
 	}
@@ -57,8 +56,8 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 	}
 	has := e.usable(s.Opt.Has)
 	in := &e.min[e.nmint]
-	*in = cookie.Input{Sum: e.sum[i], IRS: uint32(s.Seq), V6: !s.Remote.Is4(), TSNow: e.nowMS}
-	in.MSS = 536
+	in.Sum, in.IRS, in.TSNow, in.V6 = e.sum[i], uint32(s.Seq), e.nowMS, !s.Remote.Is4()
+	in.Opts, in.WScale, in.MSS = 0, 0, 536
 	if in.V6 {
 		in.MSS = 1220
 	}

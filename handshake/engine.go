@@ -196,6 +196,9 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []
 	for i := range n {
 		e.sink += e.tab.touch(e.sum[i].Hash)
 	}
+	for i := range n { // the buckets are here; now the records they name
+		e.sink += e.recs[e.tab.peek(e.sum[i].Hash)].remote4
+	}
 	checking := e.checksCookies()
 	if checking {
 		e.verifyAll(segs)
@@ -327,6 +330,8 @@ func (e *Engine) emit(idx uint32, payload bool) *wire.Segment {
 	o := &e.out[len(e.out)-1]
 	o.Flow, o.Payload = e.id(idx), payload
 	r := &e.recs[idx]
-	o.Seg = wire.Segment{Tuple: e.tuple(idx), Path: r.path}
-	return &o.Seg
+	s := &o.Seg
+	s.Tuple, s.Path = e.tuple(idx), r.path
+	s.Ack, s.Len, s.TOS, s.Opt.Has = 0, 0, 0, 0 // the caller sets the rest
+	return s
 }

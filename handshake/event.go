@@ -92,10 +92,11 @@ func (e *Engine) State(id FlowID) State {
 
 func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
 	r := &e.recs[idx]
-	e.events = append(e.events, Event{
-		Kind: kind, Flow: e.id(idx), Seg: int16(seg), App: r.app, Active: r.flags&flagActive != 0,
-	})
-	return &e.events[len(e.events)-1]
+	e.events = append(e.events, Event{}) // filled in place: a literal would be copied from the stack
+	ev := &e.events[len(e.events)-1]
+	ev.Kind, ev.Flow, ev.Seg = kind, FlowID{idx, r.gen}, int16(seg)
+	ev.App, ev.Active = r.app, r.flags&flagActive != 0
+	return ev
 }
 
 // ended removes a flow and tells its end.

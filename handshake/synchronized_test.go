@@ -285,7 +285,7 @@ func TestDAT_011_AutoClose(t *testing.T) {
 		send 10          | PA seq=1 ack=1 len=10 | ESTABLISHED
 		FA seq=1 ack=1   | FA seq=11 ack=2 | LAST-ACK | peer closed
 		+1001ms          | FPA seq=1 ack=2 len=10 | LAST-ACK
-		A seq=2 ack=12   | - | CLOSED | closed: done
+		A seq=2 ack=12   | - | CLOSED | acked, closed: done
 	`)
 }
 
