@@ -96,9 +96,10 @@ lint-modules: ## go.mod and go.sum are tidy
 	$(GO) mod tidy -diff
 
 lint-go: $(LINTER) ## golangci-lint, for linux, darwin and purego
-	CGO_ENABLED=0 $(LINTER) run
-	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(LINTER) run $(ELSEWHERE)
-	CGO_ENABLED=0 $(LINTER) run --build-tags purego $(ELSEWHERE)
+	@rc=0; export CGO_ENABLED=0; set -x; \
+	$(LINTER) run || rc=1; \
+	GOOS=darwin GOARCH=arm64 $(LINTER) run $(ELSEWHERE) || rc=1; \
+	$(LINTER) run --build-tags purego $(ELSEWHERE) || rc=1; exit $$rc
 
 fmt: $(LINTER) ## gofumpt and goimports, in place
 	$(LINTER) fmt

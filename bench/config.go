@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
@@ -211,8 +212,15 @@ func (c *Config) bounds() error {
 }
 
 func (c *Config) addressing() error {
+	sp, err := dataplane.ParseSpec(c.Port)
+	if err != nil {
+		return flagError("port", c.Port, err.Error(), "for example loop: or afpacket:veth0")
+	}
+	if err := choice("port", sp.Driver, dataplane.Drivers()...); err != nil {
+		return err
+	}
 	if c.Connect == "" {
-		if !isLoop(c.Port) {
+		if sp.Driver != "loop" {
 			return flagError("port", c.Port, "there is a peer behind this port, not a server of this process",
 				"add --connect IP:PORT and --addr OWN-ADDRESS/LENGTH, or leave --port out to measure in memory")
 		}

@@ -17,10 +17,10 @@ const (
 )
 
 // flood sends SYNs from invented sources and keeps no state per source. SYN
-// number k gets the sequence number k xor H(tuple), H keyed by the seed; an answer
-// must acknowledge it plus one, which gives k back. Whether k was sent, and is
-// not answered yet, stands in a ring of the last numbers: a forged or corrupted
-// answer passes with odds of the ring's length in 2^32.
+// number k comes from a source derived from k and the seed, and its sequence number is
+// k xor H(source), H keyed by the seed. An answer must acknowledge that plus one,
+// which gives k back, and go to the source of k. A ring says when the last numbers
+// were sent and whether they are answered.
 //
 // It is Source and Raw of one worker.
 type flood struct {
@@ -183,7 +183,26 @@ func (f *flood) expire(now int64) {
 	}
 }
 
-// isn is H(tuple) for the source with random bits host and port.
+// source returns the source of SYN number k.
+func (f *flood) source(k uint64) (src wire.Addr, port uint16) {
+	r := mix(f.key + k)
+	src = f.base
+	src.Lo |= r & f.mask
+	if src.Lo&f.mask == 0 && f.mask != 0 {
+		src.Lo |= 1 // the first address of a prefix names the network
+	}
+	if src.Lo&f.mask == f.mask && f.mask > 1 {
+		src.Lo ^= 1 // and the last is its broadcast address
+	}
+	port = floodBase | uint16(r>>48)
+	if f.picker != nil {
+		set := start(f.picker, src, f.job.remote, f.job.port)
+		port = set.At(f.id, int(r>>40)%set.Count(f.id))
+	}
+	return src, port
+}
+
+// isn is H of a source, by the low half of its address and its port.
 func (f *flood) isn(lo uint64, port uint16) uint32 {
 	x := (lo<<16 | uint64(port)) ^ f.key
 	x *= 0x9e3779b97f4a7c15
@@ -198,20 +217,7 @@ func (f *flood) Send(now int64, b *dataplane.Batch) {
 	mask := uint32(len(f.sentAt) - 1)
 	for i := range b.N {
 		k := uint32(f.ctr.sent)
-		r := mix(f.key + f.ctr.sent)
-		src := f.base
-		src.Lo |= r & f.mask
-		if src.Lo&f.mask == 0 && f.mask != 0 {
-			src.Lo |= 1 // the first address of a prefix names the network
-		}
-		if src.Lo&f.mask == f.mask && f.mask > 1 {
-			src.Lo ^= 1 // and the last is its broadcast address
-		}
-		port := floodBase | uint16(r>>48)
-		if f.picker != nil {
-			set := start(f.picker, src, f.job.remote, f.job.port)
-			port = set.At(f.id, int(r>>40)%set.Count(f.id))
-		}
+		src, port := f.source(f.ctr.sent)
 		f.put(b, i, src, port, k^f.isn(src.Lo, port))
 		f.sentAt[k&mask] = stamp
 		f.ctr.sent++
@@ -261,6 +267,10 @@ func (f *flood) Receive(now int64, segs []wire.Segment) {
 		k := uint32(s.Ack-1) ^ f.isn(s.Local.Lo, s.LocalPort)
 		age := uint64(uint32(f.ctr.sent) - 1 - k)
 		if age >= min(f.ctr.sent, uint64(len(f.sentAt))) {
+			f.ctr.bad++
+			continue
+		}
+		if src, port := f.source(f.ctr.sent - 1 - age); src != s.Local || port != s.LocalPort {
 			f.ctr.bad++
 			continue
 		}

@@ -22,12 +22,6 @@ const (
 	spoof4, spoof6   = "198.19.0.0/16", "2001:2:0:1::/112"
 )
 
-// isLoop reports whether a port string names the in-memory wire, decorated or not.
-func isLoop(port string) bool {
-	sp, err := dataplane.ParseSpec(port)
-	return err == nil && sp.Driver == "loop"
-}
-
 var wires atomic.Uint64
 
 func param(list []dataplane.Param, key string) (string, bool) {

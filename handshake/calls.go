@@ -123,7 +123,7 @@ func (e *Engine) Advance(now Time, budget int) int {
 				break
 			}
 			fired++
-			e.expire(idx, class)
+			e.expire(idx)
 		}
 	}
 	return fired
@@ -133,7 +133,7 @@ func (e *Engine) Advance(now Time, budget int) int {
 // milliseconds, and false when nothing is armed.
 func (e *Engine) NextTimer() (uint32, bool) { return e.timers.next(e.recs, e.nowMS) }
 
-func (e *Engine) expire(idx uint32, class int) {
+func (e *Engine) expire(idx uint32) {
 	r := &e.recs[idx]
 	limit := e.cfg.DataRetries
 	switch r.state {

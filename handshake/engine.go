@@ -196,9 +196,6 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []
 	for i := range n {
 		e.sink += e.tab.touch(e.sum[i].Hash)
 	}
-	for i := range n { // the buckets are here; now the records they name
-		e.sink += e.recs[e.tab.peek(e.sum[i].Hash)].remote4
-	}
 	checking := e.checksCookies()
 	if checking {
 		e.verifyAll(segs)

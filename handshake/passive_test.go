@@ -307,6 +307,7 @@ func TestVAL_020_NoFlagInSynReceived(t *testing.T) {
 		. seq=1 len=5   | - | SYN-RECEIVED
 		F seq=1         | - | SYN-RECEIVED
 		P seq=1 len=5   | - | SYN-RECEIVED
+		P seq=-9 len=5  | - | SYN-RECEIVED
 	`)
 }
 

@@ -213,7 +213,7 @@ func (d *simEnd) handleEvents() {
 		d.w.mix(uint64(ev.Kind)<<40 | uint64(ev.Reason)<<32 | uint64(ev.Flow.idx))
 		a := d.apps[ev.Flow]
 		if ev.Kind == EventEstablished {
-			a = d.established(ev, a)
+			d.established(ev, a)
 			continue
 		}
 		if a == nil || (!a.up && (ev.Kind != EventClosed || !d.client)) {
@@ -245,7 +245,7 @@ func (d *simEnd) handleEvents() {
 	d.e.EndBurst()
 }
 
-func (d *simEnd) established(ev *Event, a *simApp) *simApp {
+func (d *simEnd) established(ev *Event, a *simApp) {
 	info := d.e.Info(ev)
 	if d.client {
 		if a == nil || a.up {
@@ -282,7 +282,7 @@ func (d *simEnd) established(ev *Event, a *simApp) *simApp {
 		d.fail(ev, "tuple %v", info.Tuple)
 	}
 	if d.e.State(ev.Flow) < Established {
-		return a // it died in this burst
+		return // it died in this burst
 	}
 	switch {
 	case d.client && a.prog == progAbort:
@@ -296,7 +296,6 @@ func (d *simEnd) established(ev *Event, a *simApp) *simApp {
 	case a.prog == progBoth, d.client && a.prog == progAutoClose:
 		d.e.Close(ev.Flow)
 	}
-	return a
 }
 
 func (d *simEnd) gotText(ev *Event, a *simApp) {

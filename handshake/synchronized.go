@@ -71,6 +71,9 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		}
 		return e.count(DropRST) // RST-003
 	}
+	if s.Flags&wire.FlagACK == 0 { // fifth, moved up as in Linux: silent wherever it lies
+		return e.count(DropNoACK) // VAL-020
+	}
 	text := s.Len != 0
 	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
 	if hasTS && r.paws(s) { // TSP-007
@@ -78,9 +81,6 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 	}
 	if !acceptable(s, r.rcvNxt, wnd) { // first
 		return e.unacceptable(r, s, i, text) // RST-008
-	}
-	if s.Flags&wire.FlagACK == 0 { // fifth
-		return e.count(DropNoACK) // VAL-020
 	}
 	if r.sndNxt.Less(s.Ack) { // RST-006
 		return e.unacceptable(r, s, i, text)
@@ -133,6 +133,10 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 // acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	r.sndUna = s.Ack
+	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
+		r.flags2 &^= flagText
+		e.event(EventAcked, idx, i)
+	}
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
 		r.retries = 0
 		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
@@ -140,10 +144,6 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	}
 	e.timers.disarm(e.recs, idx)
 	r.retries = 0
-	if r.flags2&flagText != 0 {
-		r.flags2 &^= flagText
-		e.event(EventAcked, idx, i)
-	}
 	switch r.state {
 	case FinWait1:
 		r.state = FinWait2

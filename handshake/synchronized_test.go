@@ -226,7 +226,7 @@ func TestDAT_007_TextIsRetransmitted(t *testing.T) {
 	newKit(t, Config{}).play(opened + `
 		send 10 fin            | FPA seq=1 ack=1 len=10 | FIN-WAIT-1
 		+1001ms                | FPA seq=1 ack=1 len=10 | FIN-WAIT-1
-		A seq=1 ack=11         | - | FIN-WAIT-1
+		A seq=1 ack=11         | - | FIN-WAIT-1 | acked
 		+1001ms                | FA seq=11 ack=1 len=0 | FIN-WAIT-1
 		A seq=1 ack=12         | - | FIN-WAIT-2
 	`)
@@ -234,7 +234,7 @@ func TestDAT_007_TextIsRetransmitted(t *testing.T) {
 		send 10                | PA seq=1 ack=1 len=10 | ESTABLISHED
 		close                  | FA seq=11 ack=1 | FIN-WAIT-1
 		+1001ms                | FPA seq=1 ack=1 len=10 | FIN-WAIT-1
-		FA seq=1 ack=12        | A seq=12 ack=2 | TIME-WAIT | peer closed, closed: done
+		FA seq=1 ack=12        | A seq=12 ack=2 | TIME-WAIT | acked, peer closed, closed: done
 	`)
 	// A FIN of the peer while text is under way.
 	newKit(t, Config{}).play(opened + `
@@ -300,7 +300,8 @@ func TestDAT_012_HalfClose(t *testing.T) {
 func TestVAL_020_NoFlagInSynchronized(t *testing.T) {
 	for _, c := range synchronizedStates {
 		newKit(t, Config{}).play(opened + c.script +
-			". len=5 seq=" + c.rcv + " | - | " + c.name + "\nF seq=" + c.rcv + " | - | " + c.name)
+			". len=5 seq=" + c.rcv + " | - | " + c.name + "\nF seq=" + c.rcv + " | - | " + c.name +
+			"\n. seq=-9 | - | " + c.name + "\nPF len=5 seq=200000 | - | " + c.name)
 	}
 }
 

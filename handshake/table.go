@@ -43,17 +43,6 @@ func (t *table) init(b []bucket) {
 // touch loads the home bucket of hash, so that the misses of a burst overlap.
 func (t *table) touch(hash uint64) uint32 { return t.buckets[hash&t.mask].over }
 
-// peek guesses the record of hash from its home bucket: 0, or one with the same tag.
-func (t *table) peek(hash uint64) uint32 {
-	b, tag := &t.buckets[hash&t.mask], uint32(hash>>32)
-	for k := range b.tag {
-		if b.tag[k] == tag {
-			return b.idx[k]
-		}
-	}
-	return 0
-}
-
 func (t *table) insert(hash uint64, idx uint32) {
 	tag := uint32(hash >> 32)
 	for i := hash & t.mask; ; i = (i + 1) & t.mask {

@@ -194,10 +194,23 @@ func TestTimersAgainstTwin(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for _, c := range []Config{
-		{MaxFlows: -1}, {MaxFlows: 1<<30 + 1}, {MaxFlows: 4, MaxHalfOpen: 5}, {HighMark: 1 << 20}, {LowMark: 5, HighMark: 4},
-		{MTU: 575}, {MTU: 65536}, {MSS: 47}, {MSS: -1}, {RcvWindow: 1459}, {RcvWindow: 65535<<14 + 1},
-		{SYNRetries: 31}, {InitialRTO: time.Microsecond}, {MaxRTO: time.Millisecond}, {MaxRTO: 2 * time.Hour},
-		{TimeWait: 2 * time.Hour}, {FinWait2: -1},
+		{MaxFlows: -1},
+		{MaxFlows: 1<<30 + 1},
+		{MaxFlows: 4, MaxHalfOpen: 5},
+		{HighMark: 1 << 20},
+		{LowMark: 5, HighMark: 4},
+		{MTU: 575},
+		{MTU: 65536},
+		{MSS: 47},
+		{MSS: -1},
+		{RcvWindow: 1459},
+		{RcvWindow: 65535<<14 + 1},
+		{SYNRetries: 31},
+		{InitialRTO: time.Microsecond},
+		{MaxRTO: time.Millisecond},
+		{MaxRTO: 2 * time.Hour},
+		{TimeWait: 2 * time.Hour},
+		{FinWait2: -1},
 	} {
 		_, err := New(c, testHasher(t, 1))
 		require.Error(t, err, fmt.Sprintf("%+v", c))

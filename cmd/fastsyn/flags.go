@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"github.com/spf13/cobra"
 )
 
-// flagNames lists the flags of a command.
+var longFlag = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
+
+// flagNames lists the flags of a command, as its usage does.
 func flagNames(cmd *cobra.Command) []string {
 	var names []string
-	cmd.InitDefaultHelpFlag()
-	fs := cmd.Flags()
-	fs.VisitAll(visitor(&names))
+	for _, m := range longFlag.FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
+		names = append(names, m[1])
+	}
 	return names
 }
 

@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	_ "github.com/fastsyn/fastsyn/dataplane/loop"
+)
+
+func TestConfigDefaults(t *testing.T) {
+	c, err := Config{}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, ScenarioHandshake, c.Scenario)
+	require.Equal(t, "loop:", c.Port)
+	require.Equal(t, "pressure", c.Cookies)
+	require.Equal(t, 10*time.Second, c.Duration)
+	require.Equal(t, 3*time.Second, c.Drain)
+
+	c, err = Config{Scenario: ScenarioSYNFlood}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, "always", c.Cookies)
+
+	c, err = Config{Count: 5}.normalize()
+	require.NoError(t, err)
+	require.Zero(t, c.Duration)
+	require.Equal(t, 128*time.Second, c.Drain, "six retries last 127 s")
+	c, err = Config{Count: 5, SYNRetries: -1, InitialRTO: 20 * time.Millisecond}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, time.Second+20*time.Millisecond, c.Drain)
+	c, err = Config{Drain: -1}.normalize()
+	require.NoError(t, err)
+	require.Zero(t, c.Drain)
+}
+
+func TestConfigRefuses(t *testing.T) {
+	peer := Config{Port: "afpacket:veth0", Connect: "10.0.0.9:80", Addrs: []string{"10.0.0.3/24"}}
+	with := func(f func(*Config)) Config { c := peer; f(&c); return c }
+	for _, tc := range []struct {
+		name, flag, text string
+		c                Config
+	}{
+		{"scenario", "scenario", `did you mean "syn-flood"?`, Config{Scenario: "synflood"}},
+		{"close", "close", "rst, fin", Config{Close: "bye"}},
+		{"cookies", "cookies", `did you mean "always"?`, Config{Cookies: "alway"}},
+		{"pin", "pin", "auto, off", Config{Pin: "3"}},
+		{"polling", "polling", `did you mean "busy"?`, Config{Polling: "bussy"}},
+		{"workers", "workers", "1 to 64", Config{Workers: 65}},
+		{"rate", "rate", "0 for as fast as possible", Config{Rate: -1}},
+		{"nan", "rate", "opens per second", Config{Rate: math.NaN()}},
+		{"concurrency", "concurrency", "flows in flight", Config{Concurrency: -1}},
+		{"duration", "duration", "--count", Config{Duration: -time.Second}},
+		{"retries", "syn-retries", "at most 30", Config{SYNRetries: 31}},
+		{"rto", "initial-rto", "1ms to 2m", Config{InitialRTO: time.Microsecond}},
+		{"time wait", "time-wait", "1h", Config{TimeWait: -1}},
+		{"driver", "port", `did you mean "loop"?`, Config{Port: "lop:"}},
+		{"spec", "port", "colon", Config{Port: "loop"}},
+		{"no peer", "port", "--connect", Config{Port: "afpacket:veth0"}},
+		{"addr without peer", "addr", "--connect", Config{Addrs: []string{"10.0.0.3/24"}}},
+		{"pool without peer", "connect", "--pool", Config{Pools: []string{"10.0.0.0/24"}}},
+		{"connect", "connect", "IP:PORT", with(func(c *Config) { c.Connect = "10.0.0.9" })},
+		{"port 0", "connect", "1 to 65535", with(func(c *Config) { c.Connect = "10.0.0.9:0" })},
+		{"multicast", "connect", "unicast", with(func(c *Config) { c.Connect = "224.0.0.1:80" })},
+		{"no addr", "addr", "--addr 10.0.0.3/24", with(func(c *Config) { c.Addrs = nil })},
+		{"no length", "addr", "ADDRESS/LENGTH", with(func(c *Config) { c.Addrs = []string{"10.0.0.3"} })},
+		{"family", "addr", "family", with(func(c *Config) { c.Connect = "[2001:db8::9]:80" })},
+		{"gateway", "gateway", "IP address", with(func(c *Config) { c.Gateways = []string{"gw"} })},
+		{"flood abroad", "connect", "--i-own-this-network", with(func(c *Config) { c.Scenario, c.Connect = ScenarioSYNFlood, "8.8.8.8:53" })},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := tc.c.Validate()
+			var fe *FlagError
+			require.ErrorAs(t, err, &fe)
+			require.Equal(t, tc.flag, fe.Flag)
+			require.ErrorContains(t, err, tc.text)
+			require.NotEmpty(t, fe.Fix)
+		})
+	}
+	require.NoError(t, peer.Validate())
+	for _, to := range []string{"10.0.0.9:80", "192.168.1.1:80", "127.0.0.1:80", "198.18.0.1:80", "203.0.113.5:80"} {
+		require.NoError(t, with(func(c *Config) { c.Scenario, c.Connect = ScenarioSYNFlood, to }).Validate(), to)
+	}
+	require.NoError(t, with(func(c *Config) { c.Scenario, c.Connect, c.OwnNetwork = ScenarioSYNFlood, "8.8.8.8:53", true }).Validate())
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"duration", "concurrency", "count", "connect"}
+	for word, want := range map[string]string{"duraton": "duration", "cuont": "count", "concurency": "concurrency", "zzzzzz": "", "dur": "duration", "": ""} {
+		require.Equal(t, want, Nearest(word, known), word)
+	}
+}

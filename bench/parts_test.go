@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/rss"
+)
+
+// The schedule does not slip: late opens stay late, and all are made up for.
+func TestPace(t *testing.T) {
+	p := newPace(1000, 0, 1, 5e6)
+	require.Equal(t, 0, p.due(5e6-1))
+	require.Equal(t, 1, p.due(5e6))
+	require.Equal(t, int64(5e6), p.intended())
+	p.done = 1
+	require.Equal(t, 0, p.due(5.9e6))
+	require.Equal(t, int64(6e6), p.intended())
+	require.Equal(t, 10, p.due(15e6), "ten milliseconds asleep are ten opens due")
+	require.Equal(t, int64(6e6), p.intended(), "and the first of them is late")
+
+	// Two workers share a rate evenly.
+	a, b := newPace(1000, 0, 2, 0), newPace(1000, 1, 2, 0)
+	require.Equal(t, int64(0), a.intended())
+	require.Equal(t, int64(1e6), b.intended())
+	a.done++
+	require.Equal(t, int64(2e6), a.intended())
+	// A slow rate needs no whole number per second.
+	s := newPace(0.1, 0, 1, 0)
+	s.done = 1
+	require.Equal(t, int64(10e9), s.intended())
+}
+
+func TestTWT_010_TuplesStayOnTheirQueue(t *testing.T) {
+	reta, err := rss.NewRETA(128, 3)
+	require.NoError(t, err)
+	info := dataplane.Info{Queues: 3, RSSKey: rss.SymmetricKey[:], RETA: reta}
+	picker, err := newPicker(info)
+	require.NoError(t, err)
+	hash := rss.New(rss.SymmetricKey)
+	for _, a := range [][2]string{{"198.18.1.0/29", "198.18.0.1:80"}, {"2001:2::1:0/125", "[2001:2::1]:80"}} {
+		remote := addrPort(a[1])
+		locals := sources(nil, []string{a[0]}, remote.addr)
+		require.Len(t, locals, 7)
+		for q := range 3 {
+			tu, err := newTuples(picker, locals, remote.addr, 80, q, 1)
+			require.NoError(t, err)
+			total := 0
+			for _, s := range tu.set {
+				total += s.Count(q)
+			}
+			seen := map[wire.Tuple]bool{}
+			for range min(total, 40000) {
+				x := *tu.next()
+				require.False(t, seen[x], "%v is dealt twice", x)
+				seen[x] = true
+				require.GreaterOrEqual(t, x.LocalPort, uint16(firstPort))
+				h := uint32(0)
+				if x.Remote.Is4() {
+					h = hash.Hash4(x.Remote.V4(), x.Local.V4(), x.RemotePort, x.LocalPort)
+				} else {
+					h = hash.Hash6(x.Remote.Hi, x.Remote.Lo, x.Local.Hi, x.Local.Lo, x.RemotePort, x.LocalPort)
+				}
+				require.Equal(t, uint16(q), reta.Queue(h))
+			}
+		}
+	}
+}
+
+// All ports of one address, then they begin anew; the seed decides where.
+func TestTuplesLap(t *testing.T) {
+	picker, err := newPicker(dataplane.Info{Queues: 1})
+	require.NoError(t, err)
+	remote := wire.Addr4(0xc6120001)
+	deal := func(seed uint64) []uint16 {
+		tu, err := newTuples(picker, []wire.Addr{wire.Addr4(0xc6120101)}, remote, 80, 0, seed)
+		require.NoError(t, err)
+		var ports []uint16
+		for range 2 * (lastPort - firstPort + 1) {
+			ports = append(ports, tu.next().LocalPort)
+		}
+		require.Equal(t, uint64(1), tu.laps)
+		return ports
+	}
+	one := deal(1)
+	seen := map[uint16]int{}
+	for _, p := range one {
+		seen[p]++
+	}
+	require.Len(t, seen, lastPort-firstPort+1)
+	for p, n := range seen {
+		require.Equal(t, 2, n, p)
+	}
+	require.Equal(t, one, deal(1))
+	require.NotEqual(t, one[0], deal(2)[0])
+}
+
+func TestSpoofRange(t *testing.T) {
+	remote := addrPort("198.18.0.1:80").addr
+	base, mask, err := spoofRange([]string{"198.18.1.1/16"}, []string{"2001:2::/64", "198.19.7.9/16"}, remote)
+	require.NoError(t, err)
+	require.Equal(t, "198.19.0.0", base.String())
+	require.Equal(t, uint64(0xffff), mask)
+	base, mask, err = spoofRange([]string{"198.18.1.1/16"}, nil, remote)
+	require.NoError(t, err)
+	require.Equal(t, "198.18.1.1", base.String())
+	require.Zero(t, mask)
+	_, _, err = spoofRange([]string{"2001:2::1/64"}, nil, remote)
+	require.Error(t, err)
+}
+
+func TestLatency(t *testing.T) {
+	l := newLatency()
+	for _, ns := range []int64{100, 100, 100, 200, 0, 1 << 62} {
+		l.record(ns)
+	}
+	h, old := newLatency().h, newLatency().h
+	l.copyTo(h)
+	s := summarize(h)
+	require.Equal(t, int64(6), s.Count)
+	require.Equal(t, int64(100), s.P50)
+	require.Equal(t, int64(0), s.Min)
+	require.InEpsilon(t, maxLatency, s.Max, 0.001)
+	require.Equal(t, int64(6), since(h, old).TotalCount())
+	l.record(300)
+	h.Reset()
+	l.copyTo(h)
+	d := since(h, old)
+	require.Equal(t, int64(1), d.TotalCount())
+	require.InDelta(t, 300, d.ValueAtPercentile(50), 1)
+	require.Zero(t, testing.AllocsPerRun(100, func() { l.record(100); l.record(50) }))
+	require.Equal(t, Latency{}, summarize(newLatency().h))
+}
+
+// Both ends of one wire, rings long enough for what can be in flight, different
+// impairment at each.
+func TestBothEnds(t *testing.T) {
+	parse := func(s string) dataplane.Spec {
+		sp, err := dataplane.ParseSpec(s)
+		require.NoError(t, err)
+		return sp
+	}
+	a, b := bothEnds(parse("loop:"), 2, 512)
+	require.Equal(t, a.Target, b.Target)
+	require.NotEmpty(t, a.Target)
+	c, _ := bothEnds(parse("loop:"), 1, 256)
+	require.NotEqual(t, a.Target, c.Target)
+	ring, _ := param(a.Params, "ring")
+	require.Equal(t, "2048", ring)
+	a, b = bothEnds(parse("impair(loss=5%,seed=9,pcap=x.pcap):loop:w?ring=64"), 1, 256)
+	require.Equal(t, "w", b.Target)
+	ring, _ = param(a.Params, "ring")
+	require.Equal(t, "64", ring)
+	seed, _ := param(b.Decorators[0].Params, "seed")
+	require.Equal(t, "10", seed)
+	_, has := param(b.Decorators[0].Params, "pcap")
+	require.False(t, has)
+	_, has = param(a.Decorators[0].Params, "pcap")
+	require.True(t, has)
+}
+
+func TestNumbers(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		require.Equal(t, want, count(n))
+	}
+	require.Equal(t, "0.25", number(0.25))
+	require.Equal(t, "2,000,000", number(1999999.7))
+	require.Equal(t, "1.23ms", shortDuration(1234567*time.Nanosecond))
+	require.Equal(t, "64ns", shortDuration(64))
+}

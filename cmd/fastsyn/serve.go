@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+type serveFlags struct {
+	cfg        fastsyn.Config
+	listen     []string
+	app        string
+	cookies    string
+	secretFile string
+	polling    string
+	print      bool
+	quiet      bool
+	json       string
+	duration   time.Duration
+}
+
+func newServe() *cobra.Command {
+	var o serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Accept connections from any peer",
+		Long: `Accept connections from any peer on addresses of our own, until SIGINT or
+SIGTERM, and print final counters whose sums are checked.
+
+Once ready, a line "listening on ..." is printed for each listener. With --print each
+established flow gets a line with what was negotiated; lines that a slow reader
+cannot take are dropped and counted, never waited for.
+
+Applications:
+  accept     keep the flow until the peer closes it
+  discard    the same, text is counted (RFC 863)
+  echo-once  send the first segment of text back, then close
+` + exitHelp,
+		Example: `  # Two addresses, two ports, cookies only under pressure.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --addr fd00::2/64 --listen :80 --listen :443
+
+  # Answer one request per connection, never keep a half-open one.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
+
+  # A fleet that accepts each other's cookies: the file holds 16 random bytes or more.
+  fastsyn serve --port 'afpacket:veth0?queues=2' --addr 10.0.0.2/24 --listen :80 --secret-file /etc/fastsyn/secret`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, &o) },
+	}
+	f, e := cmd.Flags(), &o.cfg.Engine
+	f.StringVar(&o.cfg.Port, "port", "", "port to use: afpacket:IFACE, afpacket:IFACE?queues=N, impair(...):PORT")
+	f.StringArrayVar(&o.cfg.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
+	f.StringArrayVar(&o.cfg.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
+	f.StringVar(&o.app, "app", "accept", "accept, discard or echo-once")
+	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
+	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: random)")
+	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
+	optionFlags(cmd, &e.NoTimestamps, &e.NoSACK, &e.NoWScale)
+	f.IntVar(&e.MaxFlows, "max-flows", 0, "records per worker: half-open, established, TIME-WAIT (0: 65536)")
+	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
+	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
+	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
+	f.StringVar(&o.polling, "polling", "adaptive", "adaptive or busy")
+	f.BoolVar(&o.print, "print", false, "print each established flow")
+	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
+	f.StringVar(&o.json, "json", "", "write the final counters as JSON to a file, or - for standard output (and no text)")
+	f.DurationVar(&o.duration, "duration", 0, "end after this time (0: on SIGINT or SIGTERM)")
+	return cmd
+}
+
+func (o *serveFlags) check() error {
+	if err := realPort(o.cfg.Port, "bench, which has both ends"); err != nil {
+		return err
+	}
+	if len(o.cfg.Addrs) == 0 {
+		return usagef("--addr is missing: give an address of the link that the kernel does not have, such as --addr 10.0.0.2/24")
+	}
+	if len(o.listen) == 0 {
+		return usagef("--listen is missing: name a port, such as --listen :80")
+	}
+	for _, l := range o.listen {
+		if _, err := fastsyn.ParseListen(l); err != nil {
+			return usagef("--listen: %w", err)
+		}
+	}
+	if err := oneOf("app", o.app, "accept", "discard", "echo-once"); err != nil {
+		return err
+	}
+	if err := oneOf("polling", o.polling, "adaptive", "busy"); err != nil {
+		return err
+	}
+	if err := oneOf("cookies", o.cookies, "never", "always", "pressure"); err != nil {
+		return err
+	}
+	if o.cfg.Engine.SYNACKRetries == 0 {
+		o.cfg.Engine.SYNACKRetries = -1
+	}
+	if o.cfg.Engine.TimeWait == 0 {
+		o.cfg.Engine.TimeWait = -1
+	}
+	return nil
+}
+
+func (o *serveFlags) config() error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	var err error
+	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
+		return &usageError{err}
+	}
+	if o.polling == "busy" {
+		o.cfg.Polling = worker.Busy
+	}
+	if o.secretFile != "" {
+		if o.cfg.Secret, err = readSecret(o.secretFile); err != nil {
+			return err
+		}
+		o.cfg.Engine.CookieFleet = true // another node may have sent the SYN-ACK
+	}
+	return nil
+}
+
+// readSecret reads a secret from a file that only its owner and group can read.
+func readSecret(name string) (cookie.Secret, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return cookie.Secret{}, fmt.Errorf("--secret-file: %w", err)
+	}
+	if m := info.Mode().Perm(); m&0o027 != 0 && runtime.GOOS != "windows" {
+		return cookie.Secret{}, fmt.Errorf("--secret-file %s: mode %04o lets others read or change it; run chmod 600 %s", name, m, name)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return cookie.Secret{}, fmt.Errorf("--secret-file: %w", err)
+	}
+	s, err := cookie.NewSecret([]byte(strings.TrimRight(string(b), "\r\n")))
+	if err != nil {
+		return cookie.Secret{}, fmt.Errorf("--secret-file %s: %w", name, err)
+	}
+	return s, nil
+}
+
+func runServe(cmd *cobra.Command, o *serveFlags) error {
+	if err := o.config(); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if o.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		defer cancel()
+	}
+	stdout := cmd.OutOrStdout()
+	if o.json == "-" {
+		stdout = cmd.ErrOrStderr()
+	}
+	ep, err := fastsyn.Open(o.cfg)
+	if err != nil {
+		return err
+	}
+	p := newPrinter(stdout, o.print)
+	defer p.close()
+	begin := time.Now()
+	r, err := o.accept(ctx, cmd, ep, p)
+	ep.Stop()
+	p.close()
+	if err != nil {
+		return errors.Join(err, ep.Close())
+	}
+	var failed error
+	for _, w := range ep.Workers() {
+		failed = errors.Join(failed, w.Err())
+	}
+	r.fill(ep, time.Since(begin), p.dropped.Load())
+	if o.json != "" {
+		err = writeJSON(o.json, cmd.OutOrStdout(), r)
+	}
+	if o.json != "-" {
+		err = errors.Join(err, r.writeText(stdout))
+	}
+	err = errors.Join(err, failed, ep.Close())
+	if err == nil && !r.Valid {
+		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
+	}
+	return err
+}
+
+// accept listens and waits for the end.
+func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn.Endpoint, p *printer) (*serveReport, error) {
+	cb := o.callbacks(p)
+	for _, l := range o.listen {
+		if err := ep.Handle(l, cb); err != nil {
+			return nil, err
+		}
+	}
+	info := ep.Info()
+	for _, l := range o.listen {
+		p.line("listening on %s at %s (%s, queues %d), app %s, cookies %s", l, strings.Join(o.cfg.Addrs, " "), o.cfg.Port, info.Queues, o.app, o.cookies)
+	}
+	if !o.quiet {
+		done := make(chan struct{})
+		defer func() { <-done }()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			defer close(done)
+			watch(ctx, ep, func(s string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), s) })
+		}()
+	}
+	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
+	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies}, nil
+}
+
+func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
+	cb := fastsyn.Callbacks{AutoClose: true}
+	if o.print {
+		cb.Established = p.established
+	}
+	if o.app == "echo-once" {
+		cb.Data = func(f *fastsyn.Flow, text []byte) {
+			// A first segment longer than one of ours is cut; later ones are not answered.
+			if n := min(len(text), f.Room()); n > 0 {
+				f.Reply(text[:n], true)
+			}
+		}
+	}
+	return cb
+}
+
+// watch says every second what was accepted, when that changed.
+func watch(ctx context.Context, ep *fastsyn.Endpoint, say func(string)) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var last uint64
+	begin := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			c := engineTotals(ep)
+			if c.Accepted != last {
+				say(fmt.Sprintf("%6.1fs  accepted %d (+%d)  half-open %d  established %d  cookies sent %d", now.Sub(begin).Seconds(),
+					c.Accepted, c.Accepted-last, c.HalfOpen, c.EstablishedNow, c.Cookies))
+			}
+			last = c.Accepted
+		}
+	}
+}
+
+func engineTotals(ep *fastsyn.Endpoint) (c handshake.Counters) {
+	for _, s := range ep.Stats() {
+		c.Add(&s.Engine)
+	}
+	return c
+}

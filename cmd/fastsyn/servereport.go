@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fastsyn/fastsyn"
+	measure "github.com/fastsyn/fastsyn/bench"
+	"github.com/fastsyn/fastsyn/dataplane"
+)
+
+const serveSchema = "fastsyn.serve/v1"
+
+// serveReport are the final counters of serve; docs/report.md describes them.
+type serveReport struct {
+	Schema        string             `json:"schema"`
+	Valid         bool               `json:"valid"`
+	InvalidReason string             `json:"invalid_reason"`
+	Port          string             `json:"port"`
+	Listen        []string           `json:"listen"`
+	App           string             `json:"app"`
+	Cookies       string             `json:"cookies"`
+	DurationS     float64            `json:"duration_s"`
+	Handshakes    accepted           `json:"handshakes"`
+	Frames        measure.FrameCount `json:"frames"`
+	Drops         map[string]uint64  `json:"drops"`
+	Counters      map[string]uint64  `json:"counters"`
+	PerWorker     []uint64           `json:"accepted_per_worker"`
+	NotPrinted    uint64             `json:"not_printed"`
+	Memory        string             `json:"memory"`
+}
+
+// accepted are the passive handshakes: syn_acks + cookies_ok = accepted + reset + timed_out + replaced + no_room + pending.
+type accepted struct {
+	SYNs     uint64 `json:"syns"`
+	SYNACKs  uint64 `json:"syn_acks"`
+	Cookies  uint64 `json:"cookies_sent"`
+	OK       uint64 `json:"cookies_ok"`
+	Accepted uint64 `json:"accepted"`
+	Reset    uint64 `json:"reset"`
+	TimedOut uint64 `json:"timed_out"`
+	Replaced uint64 `json:"replaced"`
+	NoRoom   uint64 `json:"no_room"`
+	Pending  uint64 `json:"pending"`
+}
+
+// fill reads the counters of ep, whose workers have ended.
+func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted uint64) {
+	r.Schema, r.Valid, r.DurationS, r.NotPrinted = serveSchema, true, took.Seconds(), notPrinted
+	r.Drops = map[string]uint64{}
+	reporter, _ := ep.Port().(dataplane.DropReporter)
+	for i, s := range ep.Stats() {
+		if broken := s.Check(); broken != "" && r.Valid {
+			r.Valid, r.InvalidReason = false, fmt.Sprintf("worker %d: %s", i, broken)
+		}
+		r.Frames.RX += s.Port.RxFrames
+		r.Frames.TX += s.Port.TxFrames
+		r.PerWorker = append(r.PerWorker, s.Engine.Accepted)
+		r.Memory = s.Memory
+		lost := map[string]uint64{"tx_ring_full": s.Port.TxFull, "tx_errors": s.Port.TxErrors, "rx_missed": s.Port.RxMissed}
+		all := []map[string]uint64{s.RxDrops, s.TxDrops, s.SegmentDrops, lost}
+		if reporter != nil {
+			all = append(all, reporter.Drops(i))
+		}
+		for _, m := range all {
+			for name, n := range m {
+				if n > 0 {
+					r.Drops[name] += n
+				}
+			}
+		}
+	}
+	c := engineTotals(ep)
+	r.Counters = measure.CounterMap(&c)
+	r.Handshakes = accepted{
+		SYNs: c.SynIn, SYNACKs: c.SynAcks, Cookies: c.Cookies, OK: c.CookiesOK, Accepted: c.Accepted, Reset: c.HalfOpenReset,
+		TimedOut: c.HalfOpenTimedOut, Replaced: c.HalfOpenReplaced, NoRoom: c.CookieNoRoom, Pending: c.HalfOpen,
+	}
+}
+
+// WriteJSON writes the report, indented.
+func (r *serveReport) WriteJSON(w io.Writer) error { return indentJSON(w, r) }
+
+func (r *serveReport) writeText(w io.Writer) error {
+	var b bytes.Buffer
+	h, c := &r.Handshakes, r.Counters
+	fmt.Fprintf(&b, "\n%-11s %.1f s\n", "time", r.DurationS)
+	fmt.Fprintf(&b, "%-11s %d = %d SYN-ACKs + %d cookies + %d dropped; %d repeats\n", "SYNs", h.SYNs, h.SYNACKs, h.Cookies, c["syn_dropped"], c["syn_repeats"])
+	fmt.Fprintf(&b, "%-11s %d SYN-ACKs + %d good cookies = %d accepted + %d reset + %d timed out + %d replaced + %d without room + %d pending\n",
+		"handshakes", h.SYNACKs, h.OK, h.Accepted, h.Reset, h.TimedOut, h.Replaced, h.NoRoom, h.Pending)
+	fmt.Fprintf(&b, "%-11s %d accepted = %d done + %d reset by the peer + %d aborted + %d broken + %d open\n",
+		"flows", h.Accepted, c["done"], c["reset"], c["aborted"], c["broken"], c["established_now"])
+	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"])
+	var drops []string
+	for _, name := range slices.Sorted(maps.Keys(r.Drops)) {
+		drops = append(drops, fmt.Sprintf("%s %d", name, r.Drops[name]))
+	}
+	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(strings.Join(drops, ", "), "none"))
+	if r.NotPrinted > 0 {
+		fmt.Fprintf(&b, "%-11s %d flows got no line: the reader was too slow\n", "print", r.NotPrinted)
+	}
+	if r.Valid {
+		b.WriteString("VALID: all sums close\n")
+	} else {
+		fmt.Fprintf(&b, "INVALID: %s\n", r.InvalidReason)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
