@@ -79,9 +79,8 @@ cover: ## statement coverage over all packages, into bin/cover.out
 	@$(GO) tool cover -func=bin/cover.out | tail -n 1
 
 cross: ## build and vet for arm64, darwin and windows
-	@set -e; for t in $(CROSS); do echo "== $$t"; \
-	CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -buildvcs=false ./...; \
-	CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./...; done
+	@rc=0; export CGO_ENABLED=0; for t in $(CROSS); do echo "== $$t"; export GOOS=$${t%/*} GOARCH=$${t#*/}; \
+	$(GO) build -buildvcs=false ./... && $(GO) vet ./... || rc=1; done; exit $$rc
 
 vet: ## go vet of the native builds: default and purego
 	CGO_ENABLED=0 $(GO) vet ./...
