@@ -68,33 +68,32 @@ func workers(r *Report, what string) string {
 	if s := stolen(r); s != "" {
 		return s
 	}
-	client := fmt.Sprintf("the client's worker was busy %.0f %% of the time", 100*r.Client.Busy)
+	client := fmt.Sprintf("client worker busy %.0f %%", 100*r.Client.Busy)
 	if r.Server == nil {
 		if r.Client.Busy >= saturated {
 			return "the client's processor: " + client + "; the peer may take more."
 		}
 		return latencyBound(r, client, what)
 	}
-	server := fmt.Sprintf("the server's %.0f %%", 100*r.Server.Busy)
+	both := fmt.Sprintf("%s, server worker busy %.0f %%", client, 100*r.Server.Busy)
 	switch {
 	case r.Client.Busy >= saturated && r.Server.Busy >= saturated:
-		if r.Client.Burst > r.Server.Burst {
-			return fmt.Sprintf("both processors, the client's first: %s and %s, and longer bursts wait for the client (%.0f frames to %.0f).",
-				client, server, r.Client.Burst, r.Server.Burst)
+		first, here, there := "server", r.Server.Burst, r.Client.Burst
+		if there > here {
+			first, here, there = "client", there, here
 		}
-		return fmt.Sprintf("both processors, the server's first: %s and %s, and longer bursts wait for the server (%.0f frames to %.0f).",
-			client, server, r.Server.Burst, r.Client.Burst)
+		return fmt.Sprintf("both processors, the %s's first: %s, and longer bursts wait for the %s (%.0f frames to %.0f).", first, both, first, here, there)
 	case r.Client.Busy >= saturated:
-		return "the client's processor: " + client + ", " + server + "."
+		return "the client's processor: " + both + "."
 	case r.Server.Busy >= saturated:
-		return "the server's processor: " + server + ", and " + client + "."
+		return "the server's processor: " + both + "."
 	}
-	return latencyBound(r, client+" and "+server, what)
+	return latencyBound(r, both, what)
 }
 
 func latencyBound(r *Report, evidence, what string) string {
 	if r.Latency.Mean > 0 {
-		return fmt.Sprintf("latency: %s in flight with a mean of %v make at most %s %s/s, and %s; more --concurrency helps.",
+		return fmt.Sprintf("latency: %s in flight with a mean of %v make at most %s %s/s (%s); more --concurrency helps.",
 			count(uint64(r.Concurrency)), shortDuration(time.Duration(r.Latency.Mean)),
 			number(float64(r.Concurrency)/r.Latency.Mean*1e9), what, evidence)
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	openBurst = 64   // opens per round, so that receiving gets its turn
-	portTries = 64   // tuples tried per open
+	portTries = 64   // tuples tried per open and round
 	outputGap = 128  // room left in the engine's output for resets and timers
 	poolRetry = 1e6  // ns until an exhausted port pool is looked at again
 	hopRetry  = 10e6 // ns between looks at the neighbour table
@@ -142,6 +142,7 @@ type client struct {
 
 	app      uint16
 	inflight int
+	misses   int      // tuples found in use, one after the other
 	late     []uint32 // by flow index: how late the SYN was, in 64 ns; nil without a rate
 
 	ctr      clientCounters
@@ -155,8 +156,7 @@ type clientCounters struct {
 	opened      uint64
 	established uint64
 	closed      uint64 // flows and attempts that ended otherwise than by our reset
-	tupleInUse  uint64
-	exhausted   uint64 // rounds in which no free tuple was found
+	exhausted   uint64 // laps over all tuples without a free one
 	tableFull   uint64
 	starved     uint64 // rounds in which all places were in flight
 }
@@ -253,6 +253,7 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 		switch err {
 		case nil:
 			c.inflight++
+			c.misses = 0
 			c.quota--
 			c.ctr.opened++
 			if c.pace.interval != 0 {
@@ -261,7 +262,7 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 			}
 			return 0
 		case handshake.ErrTupleInUse:
-			c.ctr.tupleInUse++
+			c.misses++
 		case handshake.ErrOutputFull:
 			return now
 		case handshake.ErrTableFull:
@@ -272,6 +273,10 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 			return worker.Never
 		}
 	}
+	if c.misses < c.tuples.total {
+		return now
+	}
+	c.misses = 0
 	c.ctr.exhausted++
 	return now + poolRetry
 }

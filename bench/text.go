@@ -40,11 +40,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
 	b.WriteString("\nsums\n")
 	for _, e := range r.Equations {
-		mark := "ok   "
+		mark, is := "ok   ", "="
 		if !e.Holds {
-			mark = "WRONG"
+			mark, is = "WRONG", "is not"
 		}
-		fmt.Fprintf(&b, "  %s  %s: %s = %s\n", mark, e.Name, count(e.Left), count(e.Right))
+		fmt.Fprintf(&b, "  %s  %s: %s %s %s\n", mark, e.Name, count(e.Left), is, count(e.Right))
 	}
 	if r.Valid {
 		b.WriteString("\nVALID: all sums close\n")

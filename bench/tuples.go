@@ -54,6 +54,7 @@ type tuples struct {
 	seed  uint64
 	at    int
 	laps  uint64
+	total int // tuples in a lap
 	set   []rss.PortSet
 	walk  []rss.Walk
 	tuple []wire.Tuple
@@ -66,6 +67,7 @@ func newTuples(p *rss.Picker, locals []wire.Addr, remote wire.Addr, port uint16,
 		if s.Count(queue) == 0 {
 			continue
 		}
+		t.total += s.Count(queue)
 		t.set = append(t.set, s)
 		t.walk = append(t.walk, s.Walk(queue, uint32(mix(t.seed+uint64(i)))))
 		t.tuple = append(t.tuple, wire.Tuple{Remote: remote, Local: a, RemotePort: port})
@@ -84,8 +86,9 @@ func (t *tuples) next() *wire.Tuple {
 	}
 	port, ok := t.walk[i].Next()
 	if !ok {
+		// In the same order again, so that a port rests as long as can be.
 		t.laps++
-		t.walk[i] = t.set[i].Walk(t.queue, uint32(mix(t.seed+uint64(i)+t.laps<<32)))
+		t.walk[i] = t.set[i].Walk(t.queue, uint32(mix(t.seed+uint64(i))))
 		port, _ = t.walk[i].Next()
 	}
 	t.tuple[i].LocalPort = port

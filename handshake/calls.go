@@ -6,13 +6,19 @@ import (
 
 // Abort resets a flow (RST-012) or gives up a SYN-SENT silently (ACT-012).
 // No event follows. It reports whether id was alive.
-func (e *Engine) Abort(id FlowID) bool {
+func (e *Engine) Abort(id FlowID) bool { return e.abort(id, -1) }
+
+// AbortEvent is Abort for the flow of an event of this burst: it need not hash
+// the tuple again.
+func (e *Engine) AbortEvent(ev *Event) bool { return e.abort(ev.Flow, int(ev.Seg)) }
+
+func (e *Engine) abort(id FlowID, seg int) bool {
 	r := e.get(id)
 	if r == nil || r.state == TimeWait {
 		return false
 	}
 	idx := id.idx
-	sum := e.sumOf(idx)
+	sum := e.sumAt(idx, seg)
 	switch r.state {
 	case SynSent:
 		e.opening--
@@ -44,7 +50,13 @@ func (e *Engine) sendReset(r *record, idx uint32, tsOff uint32) {
 
 // Close sends our FIN, after text that is under way if need be retransmitted with
 // it. It reports whether there was something to close.
-func (e *Engine) Close(id FlowID) bool {
+func (e *Engine) Close(id FlowID) bool { return e.close(id, -1) }
+
+// CloseEvent is Close for the flow of an event of this burst: it need not hash
+// the tuple again.
+func (e *Engine) CloseEvent(ev *Event) bool { return e.close(ev.Flow, int(ev.Seg)) }
+
+func (e *Engine) close(id FlowID, seg int) bool {
 	r := e.get(id)
 	if r == nil {
 		return false
@@ -57,7 +69,7 @@ func (e *Engine) Close(id FlowID) bool {
 		return false
 	}
 	if s := e.emit(id.idx, false); s != nil {
-		e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sumOf(id.idx).TSOff)
+		e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sumAt(id.idx, seg).TSOff)
 	}
 	e.sentFIN(r, id.idx)
 	return true
@@ -112,15 +124,21 @@ func (r *record) outstanding() uint32 {
 // when Output is full. It returns how many fired.
 func (e *Engine) Advance(now Time, budget int) int {
 	e.now, e.nowMS, e.now64 = now, uint32(now/1e6), uint32(now/64)
-	if e.timers.armed == 0 {
+	// Deadlines are in milliseconds: a second look in the same one finds nothing.
+	if e.timers.armed == 0 || (e.nowMS == e.advancedMS && !e.timersLeft) {
 		return 0
 	}
+	e.advancedMS, e.timersLeft = e.nowMS, false
 	fired := 0
 	for class := range numClasses {
-		for fired < budget && len(e.out) < cap(e.out) {
+		for {
 			idx := e.timers.due(e.recs, class, e.nowMS)
 			if idx == 0 {
 				break
+			}
+			if fired == budget || len(e.out) == cap(e.out) {
+				e.timersLeft = true
+				return fired
 			}
 			fired++
 			e.expire(idx)

@@ -64,6 +64,9 @@ type Engine struct {
 	nowMS uint32
 	now64 uint32
 
+	advancedMS uint32 // when Advance last looked at the timers
+	timersLeft bool   // and left due ones behind
+
 	keys        *cookie.Keys
 	cookieMode  bool
 	cookieSince Time
@@ -88,8 +91,7 @@ type Engine struct {
 	mres    [MaxBurst]cookie.Minted
 	mseg    [MaxBurst]uint8
 	nmint   int
-	one     [1]cookie.Tuple
-	oneSum  [1]cookie.Sum
+	one     cookie.Sum // of sumTuple
 	sink    uint32
 }
 
@@ -110,7 +112,7 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
 	}
-	e := &Engine{cfg: cfg, hasher: hasher, arena: arena, fresh: 1}
+	e := &Engine{cfg: cfg, hasher: hasher, arena: arena, fresh: 1, timersLeft: true}
 	e.recs, err = hugepages.Slice[record](arena, n)
 	if err == nil {
 		e.addr6, err = hugepages.Slice[addrs6](arena, n)
@@ -258,15 +260,23 @@ func (e *Engine) OutputRoom() int { return maxOutput - len(e.out) }
 // received segment brings its own.
 func (e *Engine) hashOf(idx uint32) uint64 { return e.sumOf(idx).Hash }
 
+// sumAt is sumOf for a record that segment seg of this burst belongs to, if seg ≥ 0.
+func (e *Engine) sumAt(idx uint32, seg int) *cookie.Sum {
+	if seg >= 0 {
+		return &e.sum[seg]
+	}
+	return e.sumOf(idx)
+}
+
 func (e *Engine) sumOf(idx uint32) *cookie.Sum {
 	t := e.tuple(idx)
 	return e.sumTuple(&t)
 }
 
 func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
-	e.one[0] = cookieTuple(t)
-	e.hasher.Sum(e.oneSum[:], e.one[:])
-	return &e.oneSum[0]
+	c := cookieTuple(t)
+	e.one = e.hasher.SumOne(&c)
+	return &e.one
 }
 
 func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {

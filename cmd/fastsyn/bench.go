@@ -18,6 +18,7 @@ type benchFlags struct {
 	quiet   bool
 	profile string
 	noDrain bool
+	retries int
 }
 
 func newBench() *cobra.Command {
@@ -73,7 +74,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst or fin")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
-	retries := f.Int("syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
+	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
 	f.DurationVar(&c.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
 	f.DurationVar(&c.Drain, "drain", 0, "wait for what is pending at the end (0: 3s, or with --count alone the retry schedule)")
@@ -84,19 +85,16 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
 	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile (pprof) to a file")
-	cmd.PreRun = func(*cobra.Command, []string) {
-		c.SYNRetries = *retries
-		if *retries == 0 {
-			c.SYNRetries = -1
-		}
-	}
 	return cmd
 }
 
 func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	c := &o.cfg
-	if c.SYNRetries < -1 {
-		return usagef("--syn-retries %d: want 0 to 30", c.SYNRetries)
+	if o.retries < 0 {
+		return usagef("--syn-retries %d: want 0 to 30", o.retries)
+	}
+	if c.SYNRetries = o.retries; c.SYNRetries == 0 {
+		c.SYNRetries = -1
 	}
 	if c.Drain < 0 {
 		return usagef("--drain %v: want a time; --no-drain does not wait", c.Drain)

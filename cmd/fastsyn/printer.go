@@ -47,8 +47,13 @@ func (p *printer) line(format string, args ...any) {
 
 // established is a callback: it runs on the worker.
 func (p *printer) established(f *fastsyn.Flow) {
+	i := f.Info()
+	p.queue(&i)
+}
+
+func (p *printer) queue(i *fastsyn.Info) {
 	select {
-	case p.lines <- f.Info():
+	case p.lines <- *i:
 	default:
 		p.dropped.Add(1)
 	}

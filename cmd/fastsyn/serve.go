@@ -113,11 +113,8 @@ func (o *serveFlags) check() error {
 	return nil
 }
 
-func (o *serveFlags) config() error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	var err error
+// flags turns the flags into the configuration.
+func (o *serveFlags) flags() (err error) {
 	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
 		return &usageError{err}
 	}
@@ -154,9 +151,16 @@ func readSecret(name string) (cookie.Secret, error) {
 }
 
 func runServe(cmd *cobra.Command, o *serveFlags) error {
-	if err := o.config(); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
+	if err := o.flags(); err != nil {
+		return err
+	}
+	return o.serve(cmd)
+}
+
+func (o *serveFlags) serve(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	if o.duration > 0 {
 		var cancel context.CancelFunc

@@ -58,12 +58,12 @@ func (f *Flow) Reply(p []byte, fin bool) bool { return f.w.send(f.ev.Flow, p, fi
 func (f *Flow) Room() int { return min(f.w.engine.SendRoom(f.ev.Flow), textSize) }
 
 // Close sends a FIN.
-func (f *Flow) Close() { f.w.engine.Close(f.ev.Flow) }
+func (f *Flow) Close() { f.w.engine.CloseEvent(f.ev) }
 
 // Abort sends a RST and forgets the flow.
 func (f *Flow) Abort() {
 	f.w.texts.release(f.ev.Flow.Index())
-	f.w.engine.Abort(f.ev.Flow)
+	f.w.engine.AbortEvent(f.ev)
 }
 
 const (

@@ -88,17 +88,17 @@ func TestPathsAreBoundedAndStable(t *testing.T) {
 	full := 0
 	for i := range 3 * maxPaths {
 		mac := [6]byte{2, 0, 0, 0, byte(i >> 8), byte(i)}
-		h := p.handle(mac, uint16(i%3))
+		want := path{bitsOf(mac), uint16(i % 3)}
+		h := p.handle(want)
 		if h == 0 {
 			full++
 			continue
 		}
-		want := path{mac, uint16(i % 3)}
 		if old, ok := seen[h]; ok {
 			require.Equal(t, old, want)
 		}
 		seen[h] = want
-		require.Equal(t, h, p.handle(mac, uint16(i%3)))
+		require.Equal(t, h, p.handle(want))
 	}
 	require.Positive(t, full)
 	require.LessOrEqual(t, len(p.all), maxPaths)

@@ -34,7 +34,7 @@ func (w *Worker) receive(n int) {
 			w.controlFrame(i, frame, p)
 			continue
 		}
-		if [6]byte(frame[:6]) != w.cfg.Net.MAC {
+		if dstOf(frame) != w.mac {
 			w.ctr.rx[dropForeignMAC]++ // VAL-016
 			continue
 		}
@@ -48,11 +48,11 @@ func (w *Worker) receive(n int) {
 		}
 		s := &w.segs[k]
 		*s = p.Seg
-		vlan := uint16(0)
+		back := path{mac: srcOf(frame)}
 		if p.Tagged {
-			vlan = p.VLAN
+			back.vlan = p.VLAN
 		}
-		s.Path = w.paths.handle([6]byte(frame[6:12]), vlan)
+		s.Path = w.paths.handle(back)
 		w.at[k] = uint8(i)
 		k++
 	}
@@ -73,14 +73,17 @@ func (w *Worker) receive(n int) {
 	}
 }
 
-// answer writes s over received frame i.
+// answer writes s over received frame i, back to where it came from.
 func (w *Worker) answer(i int, s *wire.Segment) {
 	frame, p := w.rx.Data[i], &w.pk[i]
-	l := wire.ReplyLink(frame, p)
 	b := frame[:cap(frame)]
-	n := wire.PutLink(b, &l, s.Local.EtherType())
+	back := path{mac: srcOf(frame)}
+	if p.Tagged {
+		back.vlan = p.VLAN
+	}
+	n := back.put(b, w.mac, s.Local.Is4())
 	m := wire.PutTCP(b[n:], s, nil)
-	if n == 0 || m == 0 {
+	if m == 0 {
 		return // no reply room: a driver's fault; the verdict stays Drop
 	}
 	w.rx.Data[i] = b[:n+m]

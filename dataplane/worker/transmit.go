@@ -45,16 +45,16 @@ func (w *Worker) flush() int {
 
 // put writes out into blank frame i, or parks it until its next hop is known.
 func (w *Worker) put(i int, out *handshake.Out) {
-	l := wire.Link{Src: w.cfg.Net.MAC}
-	if p, ok := w.paths.get(out.Seg.Path); ok {
-		l.Dst, l.VLAN = p.mac, p.vlan
-	} else if !w.resolve(&l, out) {
-		return
+	to, ok := w.paths.get(out.Seg.Path)
+	if !ok {
+		if to, ok = w.resolve(out); !ok {
+			return
+		}
 	}
-	w.encode(i, &l, out)
+	w.encode(i, to, out)
 }
 
-func (w *Worker) encode(i int, l *wire.Link, out *handshake.Out) {
+func (w *Worker) encode(i int, to path, out *handshake.Out) {
 	b := w.tx.Data[i]
 	b = b[:cap(b)]
 	var text []byte
@@ -63,32 +63,30 @@ func (w *Worker) encode(i int, l *wire.Link, out *handshake.Out) {
 			return // the flow ended since
 		}
 	}
-	n := wire.PutLink(b, l, out.Seg.Local.EtherType())
+	n := to.put(b, w.mac, out.Seg.Local.Is4())
 	m := wire.PutTCP(b[n:], &out.Seg, text)
-	if n == 0 || m == 0 {
+	if m == 0 {
 		return
 	}
 	w.tx.Data[i], w.tx.Verdict[i] = b[:n+m], dataplane.Reply
 }
 
 // resolve finds the MAC address for out. When it is not known yet, out waits.
-func (w *Worker) resolve(l *wire.Link, out *handshake.Out) bool {
+func (w *Worker) resolve(out *handshake.Out) (path, bool) {
 	net := w.cfg.Net
 	hop, ok := net.NextHop(out.Seg.Remote)
 	if !ok {
 		w.ctr.tx[txNoRoute]++
-		return false
+		return path{}, false
 	}
 	// Load generators send millions of SYNs to one next hop: remember the last.
 	v := net.Neighbors.version.Load()
 	if v == w.lastV && hop == w.lastHop {
-		l.Dst = w.lastMAC
-		return true
+		return path{mac: w.lastMAC}, true
 	}
 	if mac, ok := net.Neighbors.Lookup(hop); ok {
-		w.lastV, w.lastHop, w.lastMAC = v, hop, mac
-		l.Dst = mac
-		return true
+		w.lastV, w.lastHop, w.lastMAC = v, hop, bitsOf(mac)
+		return path{mac: w.lastMAC}, true
 	}
 	n := 0
 	for i := range w.pending {
@@ -98,11 +96,11 @@ func (w *Worker) resolve(l *wire.Link, out *handshake.Out) bool {
 	}
 	if n >= maxPendingPerHop || len(w.pending) >= maxPending {
 		w.ctr.tx[txNeighborWait]++
-		return false
+		return path{}, false
 	}
 	w.pending = append(w.pending, pending{hop, *out})
 	w.parked = w.parked || n == 0
-	return false
+	return path{}, false
 }
 
 // flushPending sends the segments whose next hop has become known, drops those
@@ -117,8 +115,7 @@ func (w *Worker) flushPending() int {
 				keep = append(keep, p)
 				continue
 			}
-			l := wire.Link{Dst: mac, Src: net.MAC}
-			w.encode(0, &l, &p.out)
+			w.encode(0, path{mac: bitsOf(mac)}, &p.out)
 			sent += w.queue.Settle(w.tx)
 			continue
 		}

@@ -90,13 +90,14 @@ type Worker struct {
 	act  []handshake.Action
 	at   []uint8 // frame index of each segment
 
+	mac     macBits // our own
 	paths   paths
 	texts   texts
 	pending []pending
 	neighV  uint64 // version of the neighbours when pending was last tried
 	parked  bool   // pending has a next hop nobody asked for yet
 	lastHop wire.Addr
-	lastMAC [6]byte
+	lastMAC macBits
 	lastV   uint64 // version for which lastHop is valid
 	echo    bucket
 	nextAge int64
@@ -136,6 +137,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.caps = w.queue.Caps()
 	w.flow.w = w
+	w.mac = bitsOf(cfg.Net.MAC)
 	w.now = cfg.Clock()
 	w.started = w.now
 	e.SetClock(w.now, cfg.Ring.Load())

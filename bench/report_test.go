@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// sample is a report with every field filled in.
+func sample() *Report {
+	r := &Report{
+		Schema: Schema, Scenario: ScenarioHandshake, Port: "loop:", Workers: 1, Concurrency: 256, TargetRate: 0,
+		DurationS: 5.000123, DrainS: 0.00042, Seed: 42, Close: CloseRST, Cookies: "pressure", Polling: "busy", Pinned: true,
+		Handshakes: Handshakes{Attempted: 11_234_567, Established: 11_234_560, Refused: 1, TimedOut: 2, Unreachable: 1, Reset: 1, Pending: 2,
+			PortPoolExhausted: 3, TableFull: 4, Unsent: 5},
+		Flows:           Flows{Done: 0, Aborted: 11_234_559, Reset: 1},
+		SYNFlood:        SYNFlood{Sent: 30_000_000, Answered: 29_999_000, Reset: 10, Unanswered: 990, Repeated: 7, Bad: 0, Stalls: 1},
+		Rate:            Rate{HandshakesPerS: 2246856.7, SYNsPerS: 6e6, AnsweredPerS: 5999800},
+		Retransmissions: Retransmissions{SYN: 12, SYNACK: 1, FIN: 0},
+		Latency:         Latency{Count: 11_234_560, Min: 12_800, Mean: 113_000.5, StdDev: 4000, P50: 112_000, P90: 120_000, P99: 140_000, P999: 250_000, Max: 1_001_000_000},
+		Frames:          FrameCount{RX: 11_234_564, TX: 33_703_680},
+		Drops:           map[string]uint64{"arp_ignored": 2, "ndp_ignored": 4, "impair_tx_lost": 0},
+		CPUSeconds:      9.98,
+		Client: Side{Workers: 1, Busy: 0.93, Burst: 31.4, Memory: "268 KiB plain", Drops: map[string]uint64{"arp_ignored": 1},
+			Port: dataplane.Stats{TxFrames: 33_703_680}},
+		Server: &Side{Workers: 1, Busy: 0.997, Burst: 61.2, Memory: "524 KiB plain", Drops: map[string]uint64{"arp_ignored": 1}},
+		Host:   Host{CPU: "Example CPU @ 2.0GHz", Cores: 2, Kernel: "Linux 6.18.0", Go: "go1.26.8", Commit: "0123456789ab"},
+	}
+	for _, s := range []*Side{&r.Client, r.Server} {
+		s.PortJSON, s.Counters = portMap(&s.Port), CounterMap(&s.Engine)
+	}
+	r.equation("attempted = established + refused + timed out + unreachable + reset + pending", 11_234_567, 11_234_567)
+	r.equation("established by the client = accepted by the server", 11_234_560, 11_234_560)
+	r.judge()
+	r.Limiter = workers(r, "opens")
+	return r
+}
+
+func TestTextReport(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, sample().WriteText(&b))
+	b.WriteString("\n=====\n\n")
+
+	f := sample()
+	f.Scenario, f.Connect, f.Server, f.Cookies, f.TargetRate = ScenarioSYNFlood, "10.0.0.9:80", nil, "", 6e6
+	f.Equations = nil
+	f.equation("sent = answered + reset + unanswered", 30_000_000, 29_999_999)
+	f.judge()
+	f.Limiter = limiter(f)
+	require.NoError(t, f.WriteText(&b))
+
+	const golden = "testdata/report.golden"
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, b.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), b.String(), "go test ./bench -run TextReport -update rewrites it")
+}
+
+func TestProgressLine(t *testing.T) {
+	p := Progress{Elapsed: 3 * time.Second, PerS: 2_012_345, Done: 6_000_000, Failed: 12, InFlight: 256, P50: 110 * time.Microsecond, P99: 2 * time.Millisecond}
+	require.Equal(t, "   3.0s     2,012,345/s  done 6,000,000      failed 12        in flight 256     p50 110µs    p99 2ms     ", p.String())
+}
+
+// kinds walks a decoded JSON value and names the type at each path. Maps of
+// counters are leaves.
+func kinds(path string, typ reflect.Type, out map[string]string) {
+	switch typ.Kind() {
+	case reflect.Pointer:
+		kinds(path, typ.Elem(), out)
+	case reflect.Slice:
+		kinds(path+"[]", typ.Elem(), out)
+	case reflect.Map:
+		out[path] = "counters"
+	case reflect.String:
+		out[path] = "string"
+	case reflect.Bool:
+		out[path] = "boolean"
+	case reflect.Float64:
+		out[path] = "number"
+	case reflect.Struct:
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "-" {
+				continue
+			}
+			if path != "" {
+				name = path + "." + name
+			}
+			kinds(name, f.Type, out)
+		}
+	default:
+		out[path] = "integer"
+	}
+}
+
+// docs/report.md names exactly the fields there are, with their types.
+func TestReportIsDocumented(t *testing.T) {
+	fields := map[string]string{}
+	kinds("", reflect.TypeFor[Report](), fields)
+	doc, err := os.ReadFile("../docs/report.md")
+	require.NoError(t, err)
+	documented := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(doc), -1) {
+		require.NotContains(t, documented, m[1])
+		documented[m[1]] = m[2]
+	}
+	require.Equal(t, fields, documented)
+}
+
+// What issue and schema promise is in the JSON, with the right types.
+func TestReportJSON(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, sample().WriteJSON(&b))
+	var m map[string]any
+	require.NoError(t, json.Unmarshal(b.Bytes(), &m))
+	require.Equal(t, "fastsyn.report/v1", m["schema"])
+	require.Equal(t, true, m["valid"])
+	for key, names := range map[string]string{
+		"handshakes":      "attempted established refused timed_out reset pending unreachable",
+		"rate":            "handshakes_per_s",
+		"latency_ns":      "count min p50 p90 p99 p999 max mean stddev",
+		"frames":          "rx tx",
+		"host":            "cpu cores kernel go commit",
+		"syn_flood":       "sent answered reset bad unanswered",
+		"retransmissions": "syn",
+	} {
+		got := slices.Collect(maps.Keys(m[key].(map[string]any)))
+		require.Subset(t, got, strings.Fields(names), key)
+	}
+	for _, key := range []string{"scenario", "port", "workers", "duration_s", "seed", "drops", "limiter"} {
+		require.Contains(t, m, key)
+	}
+	var back Report
+	require.NoError(t, json.Unmarshal(b.Bytes(), &back))
+	require.Equal(t, sample().Handshakes, back.Handshakes)
+
+	r := sample()
+	r.equation("one and one", 1, 2)
+	r.judge()
+	require.False(t, r.Valid)
+	require.Equal(t, "one and one: 1 is not 2", r.InvalidReason)
+}
+
+func TestCounterMapIsComplete(t *testing.T) {
+	var c handshake.Counters
+	v := reflect.ValueOf(&c).Elem()
+	n, at := 0, uint64(1)
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Uint64 {
+			f.SetUint(at)
+			at++
+			n++
+		}
+	}
+	m := CounterMap(&c)
+	require.Len(t, m, n+handshake.NumOutcomes)
+	seen := map[uint64]bool{}
+	for _, x := range m {
+		seen[x] = true
+	}
+	require.Len(t, seen, n+1, "each counter has a name of its own")
+}
+
+func TestLimiter(t *testing.T) {
+	for _, tc := range []struct {
+		name, want string
+		change     func(r *Report)
+	}{
+		{"both", "the server's first", func(r *Report) { r.Client.Busy = 0.99 }},
+		{"server", "the server's processor", func(*Report) {}},
+		{"client", "the client's processor", func(r *Report) { r.Client.Busy, r.Server.Busy = 0.99, 0.5 }},
+		{"latency", "256 in flight with a mean of 113µs", func(r *Report) { r.Server.Busy = 0.2 }},
+		{"stolen", "other processes", func(r *Report) { r.CPUSeconds = 4 }},
+		{"rate", "1,000 opens/s on a fixed schedule", func(r *Report) { r.TargetRate = 1000 }},
+		{"tx full", "transmit rings", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
+		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
+		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = 1 }},
+		{"table", "TIME-WAIT", func(r *Report) { r.Handshakes.TableFull = 1 }},
+		{"refused", "refused 11,000,000 of 11,234,567", func(r *Report) { r.Handshakes.Refused = 11e6 }},
+		{"unreachable", "ICMP", func(r *Report) { r.Handshakes.Unreachable = 11e6 }},
+		{"silence", "no answer", func(r *Report) { r.Handshakes.Established = 0 }},
+		{"nothing", "nothing was sent", func(r *Report) { r.Handshakes.Attempted = 0 }},
+		{"alone", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy = nil, 0.99 }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := sample()
+			r.Handshakes.PortPoolExhausted, r.Handshakes.TableFull, r.Handshakes.Unsent = 0, 0, 0
+			tc.change(r)
+			require.Contains(t, limiter(r), tc.want)
+		})
+	}
+	f := sample()
+	f.Scenario = ScenarioSYNFlood
+	f.SYNFlood.Stalls = 0
+	require.Contains(t, limiter(f), "the server's processor")
+	f.SYNFlood.Stalls = 2
+	require.Contains(t, limiter(f), "answered nothing for 100 ms")
+	f.SYNFlood.Answered, f.SYNFlood.Reset = 0, 5
+	require.Contains(t, limiter(f), "by RST")
+	f.SYNFlood.Reset = 0
+	require.Contains(t, limiter(f), "no answer to 30,000,000 SYNs")
+}
