@@ -166,6 +166,7 @@ func (r *run) reportFlood(rep *Report) {
 		f.Answered += g.ctr.answered
 		f.Reset += g.ctr.reset
 		f.Repeated += g.ctr.repeated
+		f.Late += g.ctr.late
 		f.Bad += g.ctr.bad
 		f.Stalls += g.ctr.stalls
 		answered += g.answeredWindow
@@ -176,7 +177,7 @@ func (r *run) reportFlood(rep *Report) {
 	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
 	rep.Latency = summarize(h)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
-	rep.equation("segments received = answered + reset + repeated + bad", segments, f.Answered+f.Reset+f.Repeated+f.Bad)
+	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
 	if rep.Server != nil && unwrap(r.client.Port()) == r.client.Port() {
 		rep.equation("answers that verify for no SYN", f.Bad, 0)
 		if p := &rep.Client.Port; p.TxFull+p.TxErrors == 0 && r.taken() {

@@ -13,6 +13,7 @@ import (
 const (
 	// stallTime without any answer is when unanswered SYNs give their places back.
 	stallTime = int64(100e6)
+	maxStall  = int64(10e9)
 	floodBase = 32768 // source ports are 15 random bits above
 )
 
@@ -47,10 +48,11 @@ type flood struct {
 	service        *latency
 }
 
-// floodCounters: segments received = answered + reset + repeated + bad.
+// floodCounters: segments received = answered + reset + repeated + late + bad.
 type floodCounters struct {
 	sent, answered, reset, repeated, bad uint64
-	// stalls counts how often nothing at all was heard for stallTime.
+	late                                 uint64 // verified, but too old to say whether for the first time
+	// stalls counts how often nothing at all was heard for stallTime or longer.
 	stalls uint64
 }
 
@@ -64,8 +66,9 @@ func newFlood(j *job, id int, base wire.Addr, mask uint64, p *rss.Picker, seed u
 		key: mix(seed ^ mix(uint64(id)+1)), service: newLatency(), v4: base.Is4(),
 	}
 	f.window = max(1, f.share(j.cfg.Concurrency))
+	f.patience = stallTime
 	n := 1024
-	for n < 4*f.window {
+	for n < 8*f.window {
 		n *= 2
 	}
 	f.sentAt = make([]uint32, n)
@@ -153,12 +156,12 @@ func (f *flood) Want(now int64) (n int, next int64) {
 	}
 	if f.quota == 0 {
 		f.expire(now)
-		return 0, now + stallTime
+		return 0, f.heard + f.patience
 	}
 	n = f.window - f.inflight()
 	if n <= 0 {
 		f.expire(now)
-		return 0, f.heard + stallTime
+		return 0, f.heard + f.patience
 	}
 	n = min(n, dataplane.BatchSize)
 	if uint64(n) > f.quota {
@@ -174,12 +177,14 @@ func (f *flood) Want(now int64) (n int, next int64) {
 	return n, now
 }
 
-// expire empties the window when nothing is heard at all.
+// expire empties the window when nothing is heard at all, each time after twice
+// the time, so that a peer that only paused does not drown in what it missed.
 func (f *flood) expire(now int64) {
-	if f.inflight() > 0 && now-f.heard >= stallTime {
+	if f.inflight() > 0 && now-f.heard >= f.patience {
 		f.ctr.stalls++
 		f.ahead = f.ctr.sent
 		f.heard = now
+		f.patience = min(2*f.patience, maxStall)
 	}
 }
 
@@ -266,12 +271,16 @@ func (f *flood) Receive(now int64, segs []wire.Segment) {
 		}
 		k := uint32(s.Ack-1) ^ f.isn(s.Local.Lo, s.LocalPort)
 		age := uint64(uint32(f.ctr.sent) - 1 - k)
-		if age >= min(f.ctr.sent, uint64(len(f.sentAt))) {
+		if age >= f.ctr.sent {
 			f.ctr.bad++
 			continue
 		}
 		if src, port := f.source(f.ctr.sent - 1 - age); src != s.Local || port != s.LocalPort {
 			f.ctr.bad++
+			continue
+		}
+		if age >= uint64(len(f.sentAt)) {
+			f.ctr.late++
 			continue
 		}
 		stamp := f.sentAt[k&mask]
@@ -288,5 +297,5 @@ func (f *flood) Receive(now int64, segs []wire.Segment) {
 		}
 		f.ahead = max(f.ahead, f.ctr.sent-age)
 	}
-	f.heard = now
+	f.heard, f.patience = now, stallTime
 }

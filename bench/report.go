@@ -95,6 +95,7 @@ type SYNFlood struct {
 	Reset      uint64 `json:"reset"`
 	Unanswered uint64 `json:"unanswered"`
 	Repeated   uint64 `json:"repeated"` // further answers to a SYN already answered
+	Late       uint64 `json:"late"`     // verified answers too late to say whether they are the first
 	Bad        uint64 `json:"bad"`      // segments that verify for no SYN
 	Stalls     uint64 `json:"stalls"`   // times without any answer for 100 ms
 }

@@ -106,8 +106,8 @@ func (r *Report) textFlood(b *bytes.Buffer) {
 	f := &r.SYNFlood
 	line(b, "rate", "%s answers/s to %s SYNs/s", number(r.Rate.AnsweredPerS), number(r.Rate.SYNsPerS))
 	line(b, "SYNs", "%s sent = %s answered + %s reset + %s unanswered", count(f.Sent), count(f.Answered), count(f.Reset), count(f.Unanswered))
-	if f.Repeated+f.Bad+f.Stalls > 0 {
-		line(b, "besides", "%s repeated answers, %s that verify for no SYN, %s stalls", count(f.Repeated), count(f.Bad), count(f.Stalls))
+	if f.Repeated+f.Late+f.Bad+f.Stalls > 0 {
+		line(b, "besides", "%s repeated answers, %s late, %s that verify for no SYN, %s stalls", count(f.Repeated), count(f.Late), count(f.Bad), count(f.Stalls))
 	}
 }
 

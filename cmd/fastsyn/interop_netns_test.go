@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -167,7 +169,7 @@ func TestInterop_ServeOptions(t *testing.T) {
 				for _, to := range []netip.Prefix{lab.Addr4, lab.Addr6} {
 					flows++
 					echo(t, lab, addr(to, 80), func(local netip.AddrPort) {
-						out := lab.Exec(t, lab.PeerNS, "ss", "-tinH", "sport", "=", ":"+strconv.Itoa(int(local.Port())))
+						out := lab.Exec(t, lab.PeerNS, "ss", "-tinoH", "sport", "=", ":"+strconv.Itoa(int(local.Port())))
 						has := func(re string) bool { return regexp.MustCompile(re).MatchString(out) }
 						what := fmt.Sprintf("ts=%v sack=%v ws=%v to %v:\n%s", ts, sack, ws, to, out)
 						require.Contains(t, out, "ESTAB", what)

@@ -229,7 +229,8 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 }
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
-	cb := fastsyn.Callbacks{AutoClose: true}
+	// A FIN that comes with the request must not close before the reply is out.
+	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once"}
 	if o.print {
 		cb.Established = p.established
 	}
