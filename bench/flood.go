@@ -41,6 +41,7 @@ type flood struct {
 	v4             bool
 	ahead          uint64 // one above the highest number answered
 	heard          int64  // last answer, or start
+	patience       int64  // how long a silence lasts until the window is emptied
 	sentAt         []uint32
 	ctr            floodCounters
 	answeredWindow uint64 // when the sending time ended

@@ -138,6 +138,14 @@ func TestFloodVerifiesAnswers(t *testing.T) {
 	f.Receive(1010*64, append([]wire.Segment(nil), syns[6]))
 	require.Equal(t, uint64(5), f.ctr.answered, "and still counts when it comes late")
 
+	// An answer that outlived the ring is neither bad nor counted twice.
+	for range 2048 / dataplane.BatchSize {
+		f.Send(1020*64, blank(dataplane.BatchSize))
+	}
+	f.Receive(1030*64, append([]wire.Segment(nil), syns[4]))
+	require.Equal(t, uint64(1), f.ctr.late)
+	require.Equal(t, uint64(5), f.ctr.answered)
+
 	h := newLatency().h
 	f.service.copyTo(h)
 	require.Equal(t, int64(5), h.TotalCount())
@@ -162,8 +170,14 @@ func TestFloodWindow(t *testing.T) {
 	n, _ = f.Want(1 + stallTime)
 	require.Zero(t, n)
 	require.Equal(t, uint64(1), f.ctr.stalls)
-	n, _ = f.Want(2 + stallTime)
-	require.Equal(t, dataplane.BatchSize, n)
+	for total = 0; total < 256; total += n {
+		n, _ = f.Want(2 + stallTime)
+		f.Send(2+stallTime, blank(n))
+	}
+	_, _ = f.Want(1 + 2*stallTime)
+	require.Equal(t, uint64(1), f.ctr.stalls, "the next one takes longer")
+	_, _ = f.Want(1 + 3*stallTime)
+	require.Equal(t, uint64(2), f.ctr.stalls)
 }
 
 func TestFloodDoesNotAllocate(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/fastsyn/fastsyn/dataplane/dptest"
 )
 
 // mapped returns how many bytes of b lie in mappings of this process, and the
@@ -132,17 +134,8 @@ func TestNoMappingLeaks(t *testing.T) {
 
 // needPages skips when the pool cannot give n pages, or fails if CI promised them.
 func needPages(t *testing.T, n uint64) {
-	sizes, err := Status()
-	for _, s := range sizes {
-		if s.Bytes == PageBytes && s.Available() >= n {
-			return
-		}
-	}
-	text := fmt.Sprintf("needs %d free 2 MiB pages (%v, %v); as root: echo %d > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", n, sizes, err, n)
-	if slices.Contains(strings.Split(os.Getenv("FASTSYN_REQUIRE"), ","), "hugetlb") {
-		t.Fatal(text)
-	}
-	t.Skip(text)
+	dptest.Need(t, "hugepages")
+	require.GreaterOrEqual(t, available(t), n, "free 2 MiB pages; as root: echo %d > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", n)
 }
 
 func available(t *testing.T) uint64 {

@@ -113,6 +113,7 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 			if q.send(b.Data[i], &b.Meta[i]) {
 				sent++
 			}
+		case dataplane.Drop:
 		}
 		q.pool.put(b.Handle[i])
 	}

@@ -52,6 +52,7 @@ func (q *queue) rxV2(b *dataplane.Batch) (n int) {
 			n++
 		case noBuffer:
 			return n
+		case skipped:
 		}
 		storeStatus(r.mem, off, unix.TP_STATUS_KERNEL)
 		r.advance()
@@ -92,6 +93,7 @@ func (q *queue) rxV3(b *dataplane.Batch) (n int) {
 			n++
 		case noBuffer:
 			return n
+		case skipped:
 		}
 		r.off += int(le.Uint32(h))
 		r.left--
@@ -148,7 +150,7 @@ func (q *queue) take(b *dataplane.Batch, n int, f *frame, pkttype byte) taken {
 		q.noJumbo++
 		return skipped
 	}
-	size := len(f.data)
+	var size int
 	if copied {
 		if size = q.fetch(buf, f.wire); size == 0 {
 			size = copy(buf, f.data)

@@ -76,7 +76,7 @@ func (q *queue) receive(b *dataplane.Batch, now int64) {
 	if n := l.held.ready(now, l.passed, dataplane.BatchSize/2); n > 0 {
 		q.inner.Blank(b, n) // less than n: the rest stays held
 		for i := range b.N {
-			b.Data[i], b.Meta[i], _ = l.held.take(b.Data[i], now, l.passed)
+			b.Data[i], b.Meta[i] = l.held.take(b.Data[i], now, l.passed)
 		}
 		l.n.Passed += uint64(b.N)
 	}
@@ -161,7 +161,7 @@ func (q *queue) release(now int64) {
 		}
 		any = true
 		for i := range n {
-			q.out.Data[i], _, _ = l.held.take(q.out.Data[i], now, l.passed)
+			q.out.Data[i], _ = l.held.take(q.out.Data[i], now, l.passed)
 			q.out.Verdict[i] = dataplane.Reply
 		}
 		q.p.capture(q.out, n, true)

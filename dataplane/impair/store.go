@@ -97,8 +97,9 @@ func (s *store) dueIn(i int, now int64, want int) int {
 	return n + s.dueIn(2*i+2, now, want-n)
 }
 
-// take removes the next frame that is due and appends its bytes to dst.
-func (s *store) take(dst []byte, now int64, passed uint64) ([]byte, dataplane.Meta, bool) {
+// take removes the next frame that is due and appends its bytes to dst; without
+// one it returns dst as it is.
+func (s *store) take(dst []byte, now int64, passed uint64) ([]byte, dataplane.Meta) {
 	var it item
 	switch {
 	case s.count > 0 && s.overtaken(0, now, passed):
@@ -108,11 +109,11 @@ func (s *store) take(dst []byte, now int64, passed uint64) ([]byte, dataplane.Me
 	case len(s.heap) > 0 && s.heap[0].due <= now:
 		it = s.pop()
 	default:
-		return dst, dataplane.Meta{}, false
+		return dst, dataplane.Meta{}
 	}
 	s.free = append(s.free, it.slot)
 	at := int(it.slot) * s.slotSize
-	return append(dst, s.bytes[at:at+int(it.size)]...), it.meta, true
+	return append(dst, s.bytes[at:at+int(it.size)]...), it.meta
 }
 
 // pop removes the root of the heap.

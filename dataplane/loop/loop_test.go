@@ -318,9 +318,8 @@ func TestRSS_003_SteeringMatchesPrediction(t *testing.T) {
 		q := pb.Queue(i)
 		for q.Rx(batch) > 0 {
 			for j := range batch.N {
-				f := string(batch.Data[j])
-				require.Equal(t, want[f], i)
-				require.Equal(t, dataplane.Meta{Hash: hash[f], Flags: dataplane.MetaHash}, batch.Meta[j])
+				require.Equal(t, want[string(batch.Data[j])], i)
+				require.Equal(t, dataplane.Meta{Hash: hash[string(batch.Data[j])], Flags: dataplane.MetaHash}, batch.Meta[j])
 				got++
 			}
 			q.Settle(batch)

@@ -13,7 +13,7 @@ var (
 
 // controlFrame handles ARP and ICMP frames; frame i of w.rx may become its reply.
 func (w *Worker) controlFrame(i int, frame []byte, p *wire.Packet) {
-	why := drop(numRxDrops)
+	why := numRxDrops
 	switch p.Kind {
 	case wire.KindARP:
 		if !w.arp(i, frame, p) {

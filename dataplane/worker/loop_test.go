@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func (o *opener) Poll(w *Worker, now int64) int64 {
 		t.LocalPort = o.port
 		if _, err := w.Connect(t, o.app); err == nil {
 			o.inflight++
-		} else if err != handshake.ErrTupleInUse {
+		} else if !errors.Is(err, handshake.ErrTupleInUse) {
 			return 0
 		}
 	}
