@@ -26,8 +26,10 @@ func sample() *Report {
 	r := &Report{
 		Schema: Schema, Scenario: ScenarioHandshake, Port: "loop:", Workers: 1, Concurrency: 256, TargetRate: 0,
 		DurationS: 5.000123, DrainS: 0.00042, Seed: 42, Close: CloseRST, Cookies: "pressure", Polling: "busy", Pinned: true,
-		Handshakes: Handshakes{Attempted: 11_234_567, Established: 11_234_560, Refused: 1, TimedOut: 2, Unreachable: 1, Reset: 1, Pending: 2,
-			PortPoolExhausted: 3, TableFull: 4, Unsent: 5},
+		Handshakes: Handshakes{
+			Attempted: 11_234_567, Established: 11_234_560, Refused: 1, TimedOut: 2, Unreachable: 1, Reset: 1, Pending: 2,
+			PortPoolExhausted: 3, TableFull: 4, Unsent: 5,
+		},
 		Flows:           Flows{Done: 0, Aborted: 11_234_559, Reset: 1},
 		SYNFlood:        SYNFlood{Sent: 30_000_000, Answered: 29_999_000, Reset: 10, Unanswered: 990, Repeated: 7, Bad: 0, Stalls: 1},
 		Rate:            Rate{HandshakesPerS: 2246856.7, SYNsPerS: 6e6, AnsweredPerS: 5999800},
@@ -36,8 +38,10 @@ func sample() *Report {
 		Frames:          FrameCount{RX: 11_234_564, TX: 33_703_680},
 		Drops:           map[string]uint64{"arp_ignored": 2, "ndp_ignored": 4, "impair_tx_lost": 0},
 		CPUSeconds:      9.98,
-		Client: Side{Workers: 1, Busy: 0.93, Burst: 31.4, Memory: "268 KiB plain", Drops: map[string]uint64{"arp_ignored": 1},
-			Port: dataplane.Stats{TxFrames: 33_703_680}},
+		Client: Side{
+			Workers: 1, Busy: 0.93, Burst: 31.4, Memory: "268 KiB plain", Drops: map[string]uint64{"arp_ignored": 1},
+			Port: dataplane.Stats{TxFrames: 33_703_680},
+		},
 		Server: &Side{Workers: 1, Busy: 0.997, Burst: 61.2, Memory: "524 KiB plain", Drops: map[string]uint64{"arp_ignored": 1}},
 		Host:   Host{CPU: "Example CPU @ 2.0GHz", Cores: 2, Kernel: "Linux 6.18.0", Go: "go1.26.8", Commit: "0123456789ab"},
 	}

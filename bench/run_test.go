@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -25,7 +26,10 @@ func measure(t testing.TB, c Config) *Report {
 	c.Polling, c.Pin = "adaptive", "off" // other tests run too
 	r, err := Run(context.Background(), c, nil)
 	require.NoError(t, err)
-	require.True(t, r.Valid, "%s\n%+v", r.InvalidReason, r)
+	if !r.Valid {
+		_ = r.WriteJSON(os.Stderr)
+	}
+	require.True(t, r.Valid, r.InvalidReason)
 	require.NotEmpty(t, r.Limiter)
 	return r
 }

@@ -44,8 +44,10 @@ func TestHelpHasExamples(t *testing.T) {
 		}
 	}
 	require.ElementsMatch(t, []string{"bench", "serve", "trace", "version"}, names)
-	for _, name := range []string{"port", "connect", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
-		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network"} {
+	for _, name := range []string{
+		"port", "connect", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
+		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
+	} {
 		require.NotNil(t, newBench().Flags().Lookup(name), name)
 	}
 }
