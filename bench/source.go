@@ -250,22 +250,16 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 func (c *client) open(w *worker.Worker, now int64) (next int64) {
 	for range portTries {
 		id, err := w.Connect(*c.tuples.next(), c.app)
-		switch err { //nolint:errorlint // bare values by contract; errors.Is would cost more than the open
-		case nil:
-			c.inflight++
-			c.misses = 0
-			c.quota--
-			c.ctr.opened++
-			if c.pace.interval != 0 {
-				c.late[id.Index()] = uint32(max(0, now-c.pace.intended()) / 64)
-				c.pace.done++
-			}
+		if err == nil {
+			c.opened(now, id)
 			return 0
-		case handshake.ErrTupleInUse:
+		}
+		switch {
+		case errors.Is(err, handshake.ErrTupleInUse):
 			c.misses++
-		case handshake.ErrOutputFull:
+		case errors.Is(err, handshake.ErrOutputFull):
 			return now
-		case handshake.ErrTableFull:
+		case errors.Is(err, handshake.ErrTableFull):
 			c.ctr.tableFull++
 			return now + poolRetry
 		default:
@@ -279,6 +273,18 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 	c.misses = 0
 	c.ctr.exhausted++
 	return now + poolRetry
+}
+
+// opened counts an open, and how late it is by the schedule.
+func (c *client) opened(now int64, id handshake.FlowID) {
+	c.inflight++
+	c.misses = 0
+	c.quota--
+	c.ctr.opened++
+	if c.pace.interval != 0 {
+		c.late[id.Index()] = uint32(max(0, now-c.pace.intended()) / 64)
+		c.pace.done++
+	}
 }
 
 func (c *client) endWindow(now int64) {

@@ -231,9 +231,7 @@ func (q *queue) flush() {
 // Blank implements dataplane.Queue.
 func (q *queue) Blank(b *dataplane.Batch, n int) int {
 	want := max(0, min(n, dataplane.BatchSize))
-	if len(q.free) < want {
-		q.collect()
-	}
+	q.collect() // always: a small set of frames that take turns stays in the caches
 	n = min(want, len(q.free))
 	top := q.free[len(q.free)-n:]
 	arena := q.w.arena
