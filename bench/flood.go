@@ -261,10 +261,10 @@ func (f *flood) put(b *dataplane.Batch, i int, src wire.Addr, port uint16, isn u
 }
 
 // Receive implements worker.Raw: it verifies the answers.
-func (f *flood) Receive(now int64, segs []wire.Segment) {
+func (f *flood) Receive(now int64, segs []*wire.Segment) {
 	mask := uint32(len(f.sentAt) - 1)
 	for i := range segs {
-		s := &segs[i]
+		s := segs[i]
 		if s.Flags&wire.FlagACK == 0 || s.Flags&(wire.FlagSYN|wire.FlagRST) == 0 ||
 			s.Remote != f.job.remote || s.RemotePort != f.job.port {
 			f.ctr.bad++

@@ -81,6 +81,15 @@ func TestFloodFrames(t *testing.T) {
 }
 
 // answers turns the SYNs in b into what a peer would say.
+// refs points at each segment of a burst.
+func refs(segs []wire.Segment) []*wire.Segment {
+	out := make([]*wire.Segment, len(segs))
+	for i := range segs {
+		out[i] = &segs[i]
+	}
+	return out
+}
+
 func answers(t testing.TB, b *dataplane.Batch, flags wire.Flags) []wire.Segment {
 	out := make([]wire.Segment, b.N)
 	for i := range out {
@@ -105,15 +114,15 @@ func TestFloodVerifiesAnswers(t *testing.T) {
 	require.Equal(t, 8, f.inflight())
 
 	good := append([]wire.Segment(nil), syns[:3]...)
-	f.Receive(1010*64, good)
+	f.Receive(1010*64, refs(good))
 	require.Equal(t, floodCounters{sent: 8, answered: 3}, f.ctr)
 	require.Equal(t, 5, f.inflight())
-	f.Receive(1010*64, good[:1])
+	f.Receive(1010*64, refs(good[:1]))
 	require.Equal(t, uint64(1), f.ctr.repeated)
 
 	rst := append([]wire.Segment(nil), syns[3])
 	rst[0].Flags = wire.FlagRST | wire.FlagACK
-	f.Receive(1010*64, rst)
+	f.Receive(1010*64, refs(rst))
 	require.Equal(t, uint64(1), f.ctr.reset)
 
 	for name, spoil := range map[string]func(*wire.Segment){
@@ -129,20 +138,20 @@ func TestFloodVerifiesAnswers(t *testing.T) {
 		before := f.ctr.bad
 		s := append([]wire.Segment(nil), syns[5])
 		spoil(&s[0])
-		f.Receive(1010*64, s)
+		f.Receive(1010*64, refs(s))
 		require.Equal(t, before+1, f.ctr.bad, name)
 	}
-	f.Receive(1010*64, append([]wire.Segment(nil), syns[7]))
+	f.Receive(1010*64, refs([]wire.Segment{syns[7]}))
 	require.Equal(t, uint64(4), f.ctr.answered)
 	require.Zero(t, f.inflight(), "what was sent before the last answer is presumed lost")
-	f.Receive(1010*64, append([]wire.Segment(nil), syns[6]))
+	f.Receive(1010*64, refs([]wire.Segment{syns[6]}))
 	require.Equal(t, uint64(5), f.ctr.answered, "and still counts when it comes late")
 
 	// An answer that outlived the ring is neither bad nor counted twice.
 	for range 2048 / dataplane.BatchSize {
 		f.Send(1020*64, blank(dataplane.BatchSize))
 	}
-	f.Receive(1030*64, append([]wire.Segment(nil), syns[4]))
+	f.Receive(1030*64, refs([]wire.Segment{syns[4]}))
 	require.Equal(t, uint64(1), f.ctr.late)
 	require.Equal(t, uint64(5), f.ctr.answered)
 
@@ -184,7 +193,7 @@ func TestFloodDoesNotAllocate(t *testing.T) {
 	f := testFlood(t, "198.18.0.1:80", "198.19.0.0/16", Config{})
 	b := blank(dataplane.BatchSize)
 	f.Send(64, b)
-	segs := answers(t, b, wire.FlagSYN|wire.FlagACK)
+	segs := refs(answers(t, b, wire.FlagSYN|wire.FlagACK))
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		b.N = dataplane.BatchSize
 		f.Send(64, b)
@@ -206,7 +215,7 @@ func BenchmarkFloodReceive(b *testing.B) {
 	f := testFlood(b, "198.18.0.1:80", "198.19.0.0/16", Config{})
 	batch := blank(dataplane.BatchSize)
 	f.Send(64, batch)
-	segs := answers(b, batch, wire.FlagSYN|wire.FlagACK)
+	segs := refs(answers(b, batch, wire.FlagSYN|wire.FlagACK))
 	stamps := append([]uint32(nil), f.sentAt...)
 	for b.Loop() {
 		copy(f.sentAt[:dataplane.BatchSize], stamps)

@@ -68,6 +68,12 @@ func (h *Hasher) Sum(dst []Sum, in []Tuple) {
 
 // SumOne returns the Sum of one tuple.
 func (h *Hasher) SumOne(t *Tuple) Sum {
+	if t.Is4() {
+		var b block
+		b.put4(t)
+		b.encrypt(h.prf())
+		return b.sum()
+	}
 	var dst [1]Sum
 	var b [1]block
 	in := [1]Tuple{*t}
@@ -75,16 +81,25 @@ func (h *Hasher) SumOne(t *Tuple) Sum {
 	return dst[0]
 }
 
+// put4 lays out the block of an IPv4 tuple.
+func (b *block) put4(t *Tuple) {
+	b.put(t.RemoteLo&0xffffffff|t.LocalLo<<32, uint64(t.RemotePort)|uint64(t.LocalPort)<<16|domain4<<32)
+}
+
+func (b *block) sum() Sum {
+	hi := b.hi()
+	return Sum{Hash: b.lo(), ISN: uint32(hi), TSOff: uint32(hi >> 32)}
+}
+
 // sum does one chunk; the slices have equal lengths.
 func (h *Hasher) sum(dst []Sum, in []Tuple, b []block) {
 	aes, v6 := h.prf(), false
 	for i := range b {
 		t := &in[i]
-		ports := uint64(t.RemotePort) | uint64(t.LocalPort)<<16
 		if t.Is4() {
-			b[i].put(t.RemoteLo&0xffffffff|t.LocalLo<<32, ports|domain4<<32)
+			b[i].put4(t)
 		} else {
-			b[i].put(0, ports|domain6<<32)
+			b[i].put(0, uint64(t.RemotePort)|uint64(t.LocalPort)<<16|domain6<<32)
 			v6 = true
 		}
 	}
@@ -95,8 +110,7 @@ func (h *Hasher) sum(dst []Sum, in []Tuple, b []block) {
 		chain(aes, in, b)
 	}
 	for i := range b {
-		hi := b[i].hi()
-		dst[i] = Sum{Hash: b[i].lo(), ISN: uint32(hi), TSOff: uint32(hi >> 32)}
+		dst[i] = b[i].sum()
 	}
 }
 

@@ -18,6 +18,7 @@ type cycler struct {
 	keys *cookie.Keys
 	now  Time
 	segs [MaxBurst]wire.Segment
+	refs [MaxBurst]*wire.Segment
 	act  [MaxBurst]Action
 	port uint32
 	v6   bool
@@ -29,7 +30,9 @@ func newCycler(tb testing.TB, cfg Config) *cycler {
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, e.Free()) })
 	require.NoError(tb, e.Listen(wire.Addr{}, 80, 0, false))
-	return &cycler{e: e, keys: testRing(tb, wrapTime).Load(), now: wrapTime}
+	c := &cycler{e: e, keys: testRing(tb, wrapTime).Load(), now: wrapTime}
+	copy(c.refs[:], refs(c.segs[:]))
+	return c
 }
 
 func (c *cycler) tuple(s *wire.Segment) {
@@ -43,7 +46,7 @@ func (c *cycler) tuple(s *wire.Segment) {
 
 func (c *cycler) handle() {
 	c.now += 1000
-	c.e.Handle(c.now, c.keys, c.segs[:], c.act[:])
+	c.e.Handle(c.now, c.keys, c.refs[:], c.act[:])
 	c.e.EndBurst()
 }
 

@@ -18,10 +18,10 @@ func (e *Engine) checksCookies() bool {
 // verifyAll checks every ACK of the burst that no record explains. It runs
 // before any segment is decided, so that segments behind such an ACK find the
 // flow it opens.
-func (e *Engine) verifyAll(segs []wire.Segment) {
+func (e *Engine) verifyAll(segs []*wire.Segment) {
 	n := 0
 	for i := range segs {
-		s := &segs[i]
+		s := segs[i]
 		e.verdict[i] = 0
 		if s.Flags&(wire.FlagACK|wire.FlagSYN|wire.FlagRST) != wire.FlagACK { // CKI-012
 			continue
@@ -80,12 +80,12 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 }
 
 // mintAll answers the marked SYNs. No record, no timer, no retransmission (CKI-014).
-func (e *Engine) mintAll(segs []wire.Segment, act []Action) {
+func (e *Engine) mintAll(segs []*wire.Segment, act []Action) {
 	n := e.nmint
 	e.keys.Mint(e.mres[:n], e.min[:n])
 	for k := range n {
 		i := e.mseg[k]
-		s, m, in := &segs[i], &e.mres[k], &e.min[k]
+		s, m, in := segs[i], &e.mres[k], &e.min[k]
 		if !m.OK { // CKI-005
 			e.ctr.SynDropped++
 			act[i] = e.count(DropMSS)

@@ -183,7 +183,7 @@ func (e *Engine) SetClock(now Time, keys *cookie.Keys) {
 // Handle decides a burst of at most MaxBurst received segments, which are
 // overwritten by their answers where act says Answer. Events are appended to
 // Events. len(act) ≥ len(segs).
-func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []Action) {
+func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act []Action) {
 	if len(segs) == 0 {
 		return
 	}
@@ -191,11 +191,10 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []
 	n := len(segs)
 	act = act[:n]
 	for i := range segs {
-		s := &segs[i]
-		e.tup[i] = cookieTuple(&s.Tuple)
+		gather(&e.tup[i], &segs[i].Tuple)
 	}
 	e.hasher.Sum(e.sum[:n], e.tup[:n])
-	for i := range n {
+	for i := range e.sum[:n] {
 		e.sink += e.tab.touch(e.sum[i].Hash)
 	}
 	checking := e.checksCookies()
@@ -217,11 +216,12 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []wire.Segment, act []
 	}
 }
 
-func cookieTuple(t *wire.Tuple) cookie.Tuple {
-	return cookie.Tuple{
-		RemoteHi: t.Remote.Hi, RemoteLo: t.Remote.Lo, LocalHi: t.Local.Hi, LocalLo: t.Local.Lo,
-		RemotePort: t.RemotePort, LocalPort: t.LocalPort,
-	}
+// gather fills c from t, word by word: a literal would be built in pieces and
+// then copied in larger ones, which a CPU cannot forward from its store buffer.
+func gather(c *cookie.Tuple, t *wire.Tuple) {
+	c.RemoteHi, c.RemoteLo = t.Remote.Hi, t.Remote.Lo
+	c.LocalHi, c.LocalLo = t.Local.Hi, t.Local.Lo
+	c.RemotePort, c.LocalPort = t.RemotePort, t.LocalPort
 }
 
 // Events returns what happened since the last EndBurst, in order. Calls made
@@ -269,12 +269,14 @@ func (e *Engine) sumAt(idx uint32, seg int) *cookie.Sum {
 }
 
 func (e *Engine) sumOf(idx uint32) *cookie.Sum {
-	t := e.tuple(idx)
+	var t wire.Tuple
+	e.putTuple(idx, &t)
 	return e.sumTuple(&t)
 }
 
 func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
-	c := cookieTuple(t)
+	var c cookie.Tuple
+	gather(&c, t)
 	e.one = e.hasher.SumOne(&c)
 	return &e.one
 }
@@ -296,8 +298,8 @@ func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
 	return 0
 }
 
-func (e *Engine) decide(segs []wire.Segment, i int, v *cookie.Result) Action {
-	s := &segs[i]
+func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
+	s := segs[i]
 	idx := e.lookup(e.sum[i].Hash, &s.Tuple)
 	if idx == 0 {
 		return e.noRecord(s, i, v)
@@ -338,7 +340,8 @@ func (e *Engine) emit(idx uint32, payload bool) *wire.Segment {
 	o.Flow, o.Payload = e.id(idx), payload
 	r := &e.recs[idx]
 	s := &o.Seg
-	s.Tuple, s.Path = e.tuple(idx), r.path
+	e.putTuple(idx, &s.Tuple)
+	s.Path = r.path
 	s.Ack, s.Len, s.TOS, s.Opt.Has = 0, 0, 0, 0 // the caller sets the rest
 	return s
 }

@@ -92,10 +92,17 @@ func (e *Engine) State(id FlowID) State {
 
 func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
 	r := &e.recs[idx]
-	e.events = append(e.events, Event{}) // filled in place: a literal would be copied from the stack
-	ev := &e.events[len(e.events)-1]
-	ev.Kind, ev.Flow, ev.Seg = kind, FlowID{idx, r.gen}, int16(seg)
-	ev.App, ev.Active = r.app, r.flags&flagActive != 0
+	// Filled in place: a literal would be built on the stack and copied.
+	n := len(e.events)
+	if n == cap(e.events) {
+		e.events = append(e.events, Event{})
+	}
+	e.events = e.events[:n+1]
+	ev := &e.events[n]
+	ev.Flow.idx, ev.Flow.gen = idx, r.gen
+	ev.Off, ev.Len, ev.ISS, ev.IRS, ev.RTT = 0, 0, 0, 0, 0
+	ev.Seg, ev.App, ev.Kind, ev.Reason = int16(seg), r.app, kind, ReasonNone
+	ev.Active = r.flags&flagActive != 0
 	return ev
 }
 

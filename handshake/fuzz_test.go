@@ -81,7 +81,7 @@ func fuzzEngine(t *testing.T, in []byte) {
 		if n > 0 {
 			var before [MaxBurst]wire.Segment
 			copy(before[:], segs[:n])
-			e.Handle(k.now, k.ring.Load(), segs[:n], act[:])
+			e.Handle(k.now, k.ring.Load(), refs(segs[:n]), act[:])
 			for i := range n {
 				if act[i] == Silent {
 					continue

@@ -188,13 +188,22 @@ func (k *kit) drain() []wire.Segment {
 	return out
 }
 
+// refs points at each segment of a burst.
+func refs(segs []wire.Segment) []*wire.Segment {
+	out := make([]*wire.Segment, len(segs))
+	for i := range segs {
+		out[i] = &segs[i]
+	}
+	return out
+}
+
 // inject hands a burst to the engine and returns an answer per segment, and
 // behind them what went to Output.
 func (k *kit) inject(segs []wire.Segment) []wire.Segment {
 	k.tb.Helper()
 	in := append([]wire.Segment(nil), segs...)
 	act := make([]Action, len(segs))
-	k.e.Handle(k.now, k.ring.Load(), segs, act)
+	k.e.Handle(k.now, k.ring.Load(), refs(segs), act)
 	for i := range segs {
 		if act[i] == Silent {
 			segs[i] = wire.Segment{Path: 1}

@@ -88,16 +88,21 @@ func (r *record) paws(s *wire.Segment) bool {
 	return int32(s.Opt.TSVal-r.tsRecent) < 0 && r.tsRecent != 0
 }
 
-func (e *Engine) tuple(idx uint32) wire.Tuple {
+func (e *Engine) tuple(idx uint32) (t wire.Tuple) {
+	e.putTuple(idx, &t)
+	return t
+}
+
+// putTuple is tuple without the copy.
+func (e *Engine) putTuple(idx uint32, t *wire.Tuple) {
 	r := &e.recs[idx]
-	t := wire.Tuple{RemotePort: r.remotePort, LocalPort: r.localPort}
+	t.RemotePort, t.LocalPort = r.remotePort, r.localPort
 	if r.flags&flagV6 != 0 {
 		a := &e.addr6[idx]
 		t.Remote, t.Local = a.remote, a.local
-	} else {
-		t.Remote, t.Local = wire.Addr4(r.remote4), wire.Addr4(r.local4)
+		return
 	}
-	return t
+	t.Remote, t.Local = wire.Addr4(r.remote4), wire.Addr4(r.local4)
 }
 
 // is reports whether record idx belongs to t.

@@ -166,7 +166,7 @@ func (d *simEnd) turn() {
 				d.shown[simProof{segs[i].Tuple, segs[i].Seq}] = struct{}{}
 			}
 		}
-		d.e.Handle(w.now, w.ring.Load(), segs, w.act[:])
+		d.e.Handle(w.now, w.ring.Load(), refs(segs), w.act[:])
 		for i := range segs {
 			if w.act[i] == Silent {
 				continue

@@ -46,13 +46,12 @@ func (w *Worker) receive(n int) {
 			w.ctr.rx[dropBroadcastSource]++ // VAL-015
 			continue
 		}
-		s := &w.segs[k]
-		*s = p.Seg
 		back := path{mac: srcOf(frame)}
 		if p.Tagged {
 			back.vlan = p.VLAN
 		}
-		s.Path = w.paths.handle(back)
+		p.Seg.Path = w.paths.handle(back)
+		w.segs[k] = &p.Seg
 		w.at[k] = uint8(i)
 		k++
 	}
@@ -68,7 +67,7 @@ func (w *Worker) receive(n int) {
 	w.deliver()
 	for j := range k {
 		if w.act[j] == handshake.Answer {
-			w.answer(int(w.at[j]), &w.segs[j])
+			w.answer(int(w.at[j]), w.segs[j])
 		}
 	}
 }

@@ -50,7 +50,7 @@ const Never = math.MaxInt64
 // segment for our addresses and sends frames of its own.
 type Raw interface {
 	// Receive gets the segments of a burst; they are valid during the call.
-	Receive(now int64, segs []wire.Segment)
+	Receive(now int64, segs []*wire.Segment)
 	// Send fills frames lent in b (b.N of them, length 0, Verdict Drop): it sets
 	// Data and Verdict Reply for those to send. Called every round with as many
 	// as Want returns; next as in Source.
@@ -86,7 +86,7 @@ type Worker struct {
 	log    *slog.Logger
 
 	pk   []wire.Packet
-	segs []wire.Segment
+	segs []*wire.Segment // into pk
 	act  []handshake.Action
 	at   []uint8 // frame index of each segment
 
@@ -127,7 +127,7 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, queue: cfg.Port.Queue(cfg.ID), engine: e,
 		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
-		pk: make([]wire.Packet, dataplane.BatchSize), segs: make([]wire.Segment, dataplane.BatchSize),
+		pk: make([]wire.Packet, dataplane.BatchSize), segs: make([]*wire.Segment, dataplane.BatchSize),
 		act: make([]handshake.Action, dataplane.BatchSize), at: make([]uint8, dataplane.BatchSize),
 		cmds: make(chan func(), 16), done: make(chan struct{}),
 		log: cfg.Logger, echo: bucket{rate: 1000, size: 1000},
