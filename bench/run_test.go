@@ -168,7 +168,7 @@ func TestConnectRefused(t *testing.T) {
 // deaf answers ARP, as every worker does, and no TCP.
 type deaf struct{ fastsyn.Raw }
 
-func (deaf) Receive(int64, []*wire.Segment)  {}
+func (deaf) Receive(int64, []*wire.Segment) {}
 func (deaf) Want(int64) (n int, next int64) { return 0, 1 << 62 }
 
 func TestConnectTimedOut(t *testing.T) {

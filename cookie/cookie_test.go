@@ -44,13 +44,22 @@ func TestCookieVectors(t *testing.T) {
 		in   Input
 		want Minted
 	}{
-		{"N v4", Input{Sum: s4, MSS: 1460, WScale: 7, Opts: HasWScale | SACK},
-			Minted{ISS: 0x9a15674c, MSS: 1460, WScale: 7, Opts: HasWScale | SACK}},
+		{
+			"N v4",
+			Input{Sum: s4, MSS: 1460, WScale: 7, Opts: HasWScale | SACK},
+			Minted{ISS: 0x9a15674c, MSS: 1460, WScale: 7, Opts: HasWScale | SACK},
+		},
 		{"N v6", Input{Sum: s6, MSS: 1440, V6: true}, Minted{ISS: 0xf4fb7f34, MSS: 1440}},
-		{"T v4", Input{Sum: s4, MSS: 1460, WScale: 7, Opts: HasWScale | SACK | TS},
-			Minted{ISS: 0xa4f43376, TSVal: 0x4c598cb6, MSS: 1460, WScale: 7, Opts: HasWScale | SACK | TS}},
-		{"T v6", Input{Sum: s6, MSS: 1220, V6: true, Opts: SACK | ECN | TS},
-			Minted{ISS: 0x0ef23f56, TSVal: 0xa554e447, MSS: 1220, Opts: SACK | ECN | TS}},
+		{
+			"T v4",
+			Input{Sum: s4, MSS: 1460, WScale: 7, Opts: HasWScale | SACK | TS},
+			Minted{ISS: 0xa4f43376, TSVal: 0x4c598cb6, MSS: 1460, WScale: 7, Opts: HasWScale | SACK | TS},
+		},
+		{
+			"T v6",
+			Input{Sum: s6, MSS: 1220, V6: true, Opts: SACK | ECN | TS},
+			Minted{ISS: 0x0ef23f56, TSVal: 0xa554e447, MSS: 1220, Opts: SACK | ECN | TS},
+		},
 	} {
 		v.in.IRS, v.in.TSNow, v.want.OK = testIRS, 1_000_000, true
 		require.Equal(t, v.want, mintOne(keys, v.in), v.name)
@@ -280,9 +289,14 @@ func TestCKI_020_Age(t *testing.T) {
 		delay  uint32
 		reason Reason
 	}{
-		{0, ReasonNone}, {45, ReasonNone}, {2 * epoch, ReasonNone},
-		{2*epoch + 64, ReasonExpired}, {1 << 30, ReasonExpired},
-		{3 << 30, ReasonFuture}, {1<<32 - 64, ReasonFuture}, {1<<32 - 1000, ReasonFuture},
+		{0, ReasonNone},
+		{45, ReasonNone},
+		{2 * epoch, ReasonNone},
+		{2*epoch + 64, ReasonExpired},
+		{1 << 30, ReasonExpired},
+		{3 << 30, ReasonFuture},
+		{1<<32 - 64, ReasonFuture},
+		{1<<32 - 1000, ReasonFuture},
 	} {
 		for now := range uint32(64) {
 			in := testInput(1, false, SACK|TS)

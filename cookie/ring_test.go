@@ -41,8 +41,13 @@ func TestRingPublishesOnlyOnChange(t *testing.T) {
 
 func TestRingConfigErrors(t *testing.T) {
 	for _, cfg := range []RingConfig{
-		{Epoch: time.Millisecond}, {Epoch: 25 * time.Hour}, {Epoch: -time.Minute}, {Epoch: time.Second + 1},
-		{Skew: -1}, {Skew: 16 * time.Second}, {Epoch: time.Second, Skew: time.Second},
+		{Epoch: time.Millisecond},
+		{Epoch: 25 * time.Hour},
+		{Epoch: -time.Minute},
+		{Epoch: time.Second + 1},
+		{Skew: -1},
+		{Skew: 16 * time.Second},
+		{Epoch: time.Second, Skew: time.Second},
 	} {
 		_, err := NewRing(testSecret(t), testWall, cfg)
 		require.ErrorContains(t, err, "cookie: new ring: ", "%+v", cfg)

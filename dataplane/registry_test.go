@@ -128,8 +128,20 @@ func TestRegisterMistakes(t *testing.T) {
 
 func TestParams(t *testing.T) {
 	list := []Param{
-		{"int", "7"}, {"pow", "64"}, {"hex", "0xff"}, {"float", "1.5"}, {"pct", "0.5%"}, {"frac", "0.25"},
-		{"dur", "10ms"}, {"size", "64K"}, {"big", "2GiB"}, {"plain", "100"}, {"on", "yes"}, {"off", "0"}, {"str", "a b"}, {"enum", "rx"},
+		{"int", "7"},
+		{"pow", "64"},
+		{"hex", "0xff"},
+		{"float", "1.5"},
+		{"pct", "0.5%"},
+		{"frac", "0.25"},
+		{"dur", "10ms"},
+		{"size", "64K"},
+		{"big", "2GiB"},
+		{"plain", "100"},
+		{"on", "yes"},
+		{"off", "0"},
+		{"str", "a b"},
+		{"enum", "rx"},
 	}
 	p := NewParams("x", "x:y", list)
 	require.Equal(t, 7, p.Int("int", 0, 0, 10))

@@ -85,12 +85,22 @@ func TestFallbacks(t *testing.T) {
 		{"no thp", PageBytes, Options{NoTHP: true}, nil, []Kind{p}, "2 MiB plain (no thp: switched off by option)", p},
 		{"auto", PageBytes, Options{Hugetlb: Auto}, nil, []Kind{h}, "2 MiB hugetlb", h},
 		{"auto, pool empty", 3 << 20, Options{Hugetlb: Auto}, []Kind{h}, []Kind{h, th}, "3 MiB thp (no hugetlb: hugetlb said no)", th},
-		{"auto, neither", PageBytes, Options{Hugetlb: Auto}, []Kind{h, th}, []Kind{h, th, p},
-			"2 MiB plain (no hugetlb: hugetlb said no; no thp: thp said no)", p},
+		{
+			"auto, neither", PageBytes,
+			Options{Hugetlb: Auto},
+			[]Kind{h, th},
+			[]Kind{h, th, p},
+			"2 MiB plain (no hugetlb: hugetlb said no; no thp: thp said no)", p,
+		},
 		{"auto, nothing", PageBytes, Options{Hugetlb: Auto}, []Kind{h, th, p}, []Kind{h, th, p}, "plain said no", 0},
 		{"require", PageBytes, Options{Hugetlb: Require, NoTHP: true}, nil, []Kind{h}, "2 MiB hugetlb", h},
-		{"require, pool empty", PageBytes + 1, Options{Hugetlb: Require}, []Kind{h}, []Kind{h},
-			"hugepages: hugetlb arena of 2 MiB (2 pages of 2 MiB): hugetlb said no", 0},
+		{
+			"require, pool empty", PageBytes + 1,
+			Options{Hugetlb: Require},
+			[]Kind{h},
+			[]Kind{h},
+			"hugepages: hugetlb arena of 2 MiB (2 pages of 2 MiB): hugetlb said no", 0,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake, asked := fakeHost(c.failing...)

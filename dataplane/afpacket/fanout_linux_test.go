@@ -210,7 +210,8 @@ func TestRSS_001_SteerMicrosoftVectors(t *testing.T) {
 	require.EqualValues(t, 0x51ccc178&127%61, runBPF(t, p, pkt, proto))
 	u = tuple{
 		[]byte{0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, 7},
-		[]byte{0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, 0, 0, 0, 0, 0, 0, 0, 1}, 2794, 1766,
+		[]byte{0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, 0, 0, 0, 0, 0, 0, 0, 1},
+		2794, 1766,
 	}
 	pkt, proto = u.packet(0)
 	require.EqualValues(t, 0x40207d3d&127%61, runBPF(t, p, pkt, proto))

@@ -65,9 +65,11 @@ func (l *Lab) build(c labConfig) error {
 	for _, args := range [][]string{
 		{"netns", "add", l.NS},
 		{"netns", "add", l.PeerNS},
-		{"-n", l.NS, "link", "add", l.If, "address", l.MAC.String(), "mtu", mtu, "numtxqueues", q, "numrxqueues", q,
+		{
+			"-n", l.NS, "link", "add", l.If, "address", l.MAC.String(), "mtu", mtu, "numtxqueues", q, "numrxqueues", q,
 			"type", "veth", "peer", "name", l.PeerIf, "netns", l.PeerNS, "address", l.PeerMAC.String(), "mtu", mtu,
-			"numtxqueues", q, "numrxqueues", q},
+			"numtxqueues", q, "numrxqueues", q,
+		},
 	} {
 		if err := ip(args...); err != nil {
 			return err

@@ -7,8 +7,15 @@ var flagLetters = [...]struct {
 	f wire.Flags
 	c byte
 }{
-	{wire.FlagFIN, 'F'}, {wire.FlagSYN, 'S'}, {wire.FlagRST, 'R'}, {wire.FlagPSH, 'P'}, {wire.FlagACK, '.'},
-	{wire.FlagURG, 'U'}, {wire.FlagECE, 'E'}, {wire.FlagCWR, 'W'}, {wire.FlagAE, 'e'},
+	{wire.FlagFIN, 'F'},
+	{wire.FlagSYN, 'S'},
+	{wire.FlagRST, 'R'},
+	{wire.FlagPSH, 'P'},
+	{wire.FlagACK, '.'},
+	{wire.FlagURG, 'U'},
+	{wire.FlagECE, 'E'},
+	{wire.FlagCWR, 'W'},
+	{wire.FlagAE, 'e'},
 }
 
 func tcp(b []byte, src, dst wire.Addr, s wire.TCP, r wire.Reason, t *Tracker) []byte {

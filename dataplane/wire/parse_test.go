@@ -135,8 +135,15 @@ func TestVAL_006_Fragments(t *testing.T) {
 		frag uint16
 		want Reason
 	}{
-		{0, OK}, {0x4000, OK}, {0x8000, OK}, {0xc000, OK},
-		{0x2000, ReasonFragment}, {0x6000, ReasonFragment}, {0x0001, ReasonFragment}, {0x1fff, ReasonFragment}, {0x4001, ReasonFragment},
+		{0, OK},
+		{0x4000, OK},
+		{0x8000, OK},
+		{0xc000, OK},
+		{0x2000, ReasonFragment},
+		{0x6000, ReasonFragment},
+		{0x0001, ReasonFragment},
+		{0x1fff, ReasonFragment},
+		{0x4001, ReasonFragment},
 	} {
 		ip := unhex(t, vecSYN4)
 		be.PutUint16(ip[6:], c.frag)

@@ -21,6 +21,7 @@ func bitsOf(mac [6]byte) macBits {
 
 // srcOf and dstOf read the addresses of a frame of at least 14 bytes.
 func srcOf(frame []byte) macBits { return macBits(binary.LittleEndian.Uint64(frame[6:14]) & macMask) }
+
 func dstOf(frame []byte) macBits { return macBits(binary.LittleEndian.Uint64(frame[0:8]) & macMask) }
 
 // path is where the frames of a peer come from: its own or its router's MAC.
