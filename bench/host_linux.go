@@ -9,23 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allowedCPUs lists the CPUs the process may run on (sched_getaffinity(2)), nil if
-// unknown. With more than 1024 CPUs it is unknown.
-func allowedCPUs() []int {
-	var set unix.CPUSet
-	if unix.SchedGetaffinity(os.Getpid(), &set) != nil {
-		return nil
-	}
-	var out []int
-	for i, left := 0, set.Count(); left > 0; i++ {
-		if set.IsSet(i) {
-			out = append(out, i)
-			left--
-		}
-	}
-	return out
-}
-
 // cpuModel is the "model name" of /proc/cpuinfo (proc_cpuinfo(5)), or the architecture.
 func cpuModel() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")

@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// allowedCPUs is nil: unknown on this system.
-func allowedCPUs() []int { return nil }
-
 func cpuModel() string { return runtime.GOARCH }
 
 func kernel() string { return runtime.GOOS }

@@ -35,7 +35,7 @@ func limiter(r *Report) string {
 	case r.Retransmissions.SYN > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
 			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))
-	case h.PortPoolExhausted > 0:
+	case h.PortPoolExhausted > h.Attempted/manyLost:
 		return fmt.Sprintf("source ports: %s times no tuple was free; more source addresses (--addr, --pool) or shorter flows (--close rst) help.", count(h.PortPoolExhausted))
 	case h.TableFull > 0:
 		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))

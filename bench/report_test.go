@@ -197,7 +197,7 @@ func TestLimiter(t *testing.T) {
 		{"rate", "1,000 opens/s on a fixed schedule", func(r *Report) { r.TargetRate = 1000 }},
 		{"tx full", "transmit rings", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
 		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
-		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = 1 }},
+		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = r.Handshakes.Attempted/manyLost + 1 }},
 		{"table", "TIME-WAIT", func(r *Report) { r.Handshakes.TableFull = 1 }},
 		{"refused", "refused 11,000,000 of 11,234,567", func(r *Report) { r.Handshakes.Refused = 11e6 }},
 		{"unreachable", "ICMP", func(r *Report) { r.Handshakes.Unreachable = 11e6 }},

@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, cpus: allowedCPUs()}
+	r := &run{cfg: cfg, cpus: worker.AllowedCPUs()}
 	defer r.close()
 	if err := r.open(); err != nil {
 		return nil, err

@@ -418,6 +418,7 @@ func TestInterop_Loss(t *testing.T) {
 				}
 			}
 			s.stop(t)
+			lost(t, lab)
 		})
 	}
 	t.Run("bench", func(t *testing.T) {
@@ -428,7 +429,16 @@ func TestInterop_Loss(t *testing.T) {
 			"--initial-rto", "100ms", "--syn-retries", "12", "--drain", "60s")
 		all(t, r, "established", n)
 		require.Positive(t, num(t, r, "retransmissions", "syn"))
+		lost(t, lab)
 	})
+}
+
+// lost requires that the peer's firewall did drop segments, both ways.
+func lost(t *testing.T, lab *dptest.Lab) {
+	t.Helper()
+	out := lab.Exec(t, lab.PeerNS, "iptables", "-L", "-v", "-x", "-n")
+	hits := regexp.MustCompile(`(?m)^\s+([1-9]\d*)\s+\d+\s+DROP`).FindAllString(out, -1)
+	require.Len(t, hits, 2, out)
 }
 
 // dialBackground connects a socket of the calling thread's namespace without

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type serveFlags struct {
 	cookies    string
 	secretFile string
 	polling    string
+	pin        string
 	print      bool
 	quiet      bool
 	json       string
@@ -73,6 +75,7 @@ Applications:
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
 	f.StringVar(&o.polling, "polling", "adaptive", "adaptive or busy")
+	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs from the last down: auto (all but one CPU) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
 	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
 	f.StringVar(&o.json, "json", "", "write the final counters as JSON to a file, or - for standard output (and no text)")
@@ -101,6 +104,9 @@ func (o *serveFlags) check() error {
 	if err := oneOf("polling", o.polling, "adaptive", "busy"); err != nil {
 		return err
 	}
+	if err := oneOf("pin", o.pin, "auto", "off"); err != nil {
+		return err
+	}
 	if err := oneOf("cookies", o.cookies, "never", "always", "pressure"); err != nil {
 		return err
 	}
@@ -120,6 +126,11 @@ func (o *serveFlags) flags() (err error) {
 	}
 	if o.polling == "busy" {
 		o.cfg.Polling = worker.Busy
+	}
+	if cpus := worker.AllowedCPUs(); o.pin == "auto" && len(cpus) > 1 {
+		// The first one is left to interrupts and everybody else; workers beyond go unpinned.
+		slices.Reverse(cpus)
+		o.cfg.CPUs = cpus[:len(cpus)-1]
 	}
 	if o.secretFile != "" {
 		if o.cfg.Secret, err = readSecret(o.secretFile); err != nil {

@@ -64,6 +64,9 @@ var needs = func() map[string]need {
 	return m
 }()
 
+// short is replaced by the tests of Need.
+var short = testing.Short
+
 // Need skips the test with the reason and the remedy when the machine lacks
 // one of what: "root", "netns", "afpacket" (or "cap_net_raw"), "cap_net_admin",
 // "hugepages", or a program such as "tcpdump". When RequireEnv lists what is
@@ -73,8 +76,8 @@ var needs = func() map[string]need {
 // does not see how this program was built, so one build is enough for it.
 func Need(t testing.TB, what ...string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("dptest: -short leaves out tests that need the machine")
+	if short() {
+		t.Skipf("dptest: needs %v: -short leaves out tests that need the machine", what)
 	}
 	required := requirement(t)
 	for _, w := range what {

@@ -50,7 +50,11 @@ func record(f func(t testing.TB)) *recorder {
 func TestNeed(t *testing.T) {
 	needs["test-has"] = need{func() error { return nil }, "nothing"}
 	needs["test-lacks"] = need{func() error { return errors.New("it is not there") }, "apt install it"}
-	t.Cleanup(func() { delete(needs, "test-has"); delete(needs, "test-lacks") })
+	t.Cleanup(func() { delete(needs, "test-has"); delete(needs, "test-lacks"); short = testing.Short })
+	short = func() bool { return true }
+	r := record(func(t testing.TB) { Need(t, "test-has") })
+	require.True(t, r.skipped, "with -short even what is there is left out")
+	short = func() bool { return false }
 	for _, c := range []struct {
 		env             string
 		what            []string

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,4 +15,21 @@ func pin(cpu int) error {
 		return fmt.Errorf("worker: pin to CPU %d: %w", cpu, err)
 	}
 	return nil
+}
+
+// AllowedCPUs lists the CPUs the process may run on (sched_getaffinity(2)), nil
+// if unknown. With more than 1024 CPUs it is unknown.
+func AllowedCPUs() []int {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(os.Getpid(), &set) != nil {
+		return nil
+	}
+	var out []int
+	for i, left := 0, set.Count(); left > 0; i++ {
+		if set.IsSet(i) {
+			out = append(out, i)
+			left--
+		}
+	}
+	return out
 }
