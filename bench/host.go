@@ -2,7 +2,6 @@ package bench
 
 import (
 	"runtime"
-	"runtime/debug"
 )
 
 // Host says where a run took place.
@@ -23,26 +22,4 @@ func thisHost(cpus []int) Host {
 		h.Cores = runtime.NumCPU()
 	}
 	return h
-}
-
-// BuildCommit is the commit this program was built from, "unknown" if it does not say.
-func BuildCommit() string {
-	if Commit != "" {
-		return Commit
-	}
-	rev, dirty := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				rev = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				dirty = "+dirty"
-			}
-		}
-	}
-	if rev == "unknown" {
-		return rev
-	}
-	return rev + dirty
 }
