@@ -26,7 +26,7 @@ func (d *dialOnce) Poll(w *fastsyn.Worker, now int64) (next int64) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = w.Connect(d.to, app)
+	_, err = w.Connect(&d.to, app)
 	d.opened = err == nil
 	return now
 }

@@ -249,7 +249,7 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 // open opens one flow. Otherwise it returns when to try again.
 func (c *client) open(w *worker.Worker, now int64) (next int64) {
 	for range portTries {
-		id, err := w.Connect(*c.tuples.next(), c.app)
+		id, err := w.Connect(c.tuples.next(), c.app)
 		if err == nil {
 			c.opened(now, id)
 			return 0

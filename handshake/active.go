@@ -17,9 +17,9 @@ var (
 )
 
 // Connect starts an active open: it makes a record in SYN-SENT and queues the
-// SYN in Output (ACT-001). The clock is the one of the last Handle, Advance or
+// SYN in Output (ACT-001). t is only read, during the call. The clock is the one of the last Handle, Advance or
 // SetClock. app comes back in events; path is handed on in segments.
-func (e *Engine) Connect(t wire.Tuple, app, path uint16) (FlowID, error) {
+func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
 	if t.Remote.IsZero() || t.Local.IsZero() || t.RemotePort == 0 || t.LocalPort == 0 ||
 		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local || group(t.Remote) { // ACT-015
 		return FlowID{}, ErrUnreachable
@@ -27,11 +27,11 @@ func (e *Engine) Connect(t wire.Tuple, app, path uint16) (FlowID, error) {
 	if len(e.out) == cap(e.out) {
 		return FlowID{}, ErrOutputFull
 	}
-	sum := e.sumTuple(&t)
-	if idx := e.lookup(sum.Hash, &t); idx != 0 {
+	sum := e.sumTuple(t)
+	if idx := e.lookup(sum.Hash, t); idx != 0 {
 		return FlowID{}, ErrTupleInUse
 	}
-	idx := e.alloc(&t, sum.Hash)
+	idx := e.alloc(t, sum.Hash)
 	if idx == 0 {
 		return FlowID{}, ErrTableFull
 	}

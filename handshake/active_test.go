@@ -153,12 +153,12 @@ func TestACT_015_ImpossibleAddresses(t *testing.T) {
 	} {
 		tup := k.tup
 		c.set(&tup)
-		_, err := k.e.Connect(tup, 0, 0)
+		_, err := k.e.Connect(&tup, 0, 0)
 		require.ErrorIs(t, err, ErrUnreachable, c.name)
 	}
 	require.Zero(t, k.e.Counters().Attempted)
 	k.play(connecting)
-	_, err := k.e.Connect(k.tup, 0, 0)
+	_, err := k.e.Connect(&k.tup, 0, 0)
 	require.ErrorIs(t, err, ErrTupleInUse)
 }
 
@@ -169,18 +169,18 @@ func TestConnectLimits(t *testing.T) {
 		k.play(connecting)
 	}
 	k.tup.LocalPort = 2000
-	_, err := k.e.Connect(k.tup, 0, 0)
+	_, err := k.e.Connect(&k.tup, 0, 0)
 	require.ErrorIs(t, err, ErrTableFull)
 
 	k = newKit(t, Config{MaxFlows: 2 * maxOutput})
 	for i := range maxOutput {
 		k.tup.LocalPort = uint16(1000 + i)
-		_, err = k.e.Connect(k.tup, 0, 0)
+		_, err = k.e.Connect(&k.tup, 0, 0)
 		require.NoError(t, err)
 	}
 	require.Zero(t, k.e.OutputRoom())
 	k.tup.LocalPort = 10000
-	_, err = k.e.Connect(k.tup, 0, 0)
+	_, err = k.e.Connect(&k.tup, 0, 0)
 	require.ErrorIs(t, err, ErrOutputFull)
 	// Timers wait for room as well, and none is lost.
 	require.Zero(t, k.e.Advance(k.now+2e9, 1<<20))

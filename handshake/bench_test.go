@@ -90,7 +90,7 @@ func (c *cycler) connect(tb testing.TB) {
 		c.tuple(s)
 		t := s.Tuple
 		t.RemotePort, t.LocalPort = 80, t.RemotePort
-		if _, err := c.e.Connect(t, 0, 0); err != nil {
+		if _, err := c.e.Connect(&t, 0, 0); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestAllocs(t *testing.T) {
 		c.e.Sent(len(c.e.Output()))
 		c.e.EndBurst()
 	}), "Advance")
-	id, err := c.e.Connect(wire.Tuple{Remote: peer4, Local: our4, RemotePort: 1, LocalPort: 2}, 0, 0)
+	id, err := c.e.Connect(&wire.Tuple{Remote: peer4, Local: our4, RemotePort: 1, LocalPort: 2}, 0, 0)
 	require.NoError(t, err)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		c.e.State(id)

@@ -113,7 +113,7 @@ func TestSIM_008_EveryLossPattern(t *testing.T) {
 					k := d.k[i]
 					k.now = d.now
 					k.advance(0)
-					id, err := k.e.Connect(k.tup, 0, 0)
+					id, err := k.e.Connect(&k.tup, 0, 0)
 					require.NoError(t, err)
 					k.flow = id
 				}

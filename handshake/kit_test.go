@@ -134,7 +134,7 @@ func (k *kit) step(line, what string) ([]wire.Segment, int) {
 	verb, arg, _ := strings.Cut(what, " ")
 	switch verb {
 	case "connect":
-		id, err := k.e.Connect(k.tup, 3, 0)
+		id, err := k.e.Connect(&k.tup, 3, 0)
 		require.NoError(k.tb, err, line)
 		k.flow = id
 	case "close":

@@ -339,7 +339,8 @@ func (w *simWorld) run() {
 				break
 			}
 			client.e.SetClock(w.now, w.ring.Load())
-			id, err := client.e.Connect(w.tuple(next), 0, 0)
+			t := w.tuple(next)
+			id, err := client.e.Connect(&t, 0, 0)
 			require.NoError(w.tb, err)
 			client.apps[id] = &simApp{tup: w.tuple(next), prog: int(w.tuple(next).LocalPort) % numProgs}
 			next++

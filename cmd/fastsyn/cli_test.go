@@ -273,7 +273,7 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 	}
 	for ; d.n > 0; d.n-- {
 		t := wire.Tuple{Remote: server, RemotePort: 80, Local: wire.Addr4(0xc6120101), LocalPort: uint16(40000 + d.n)}
-		if _, err := w.Connect(t, d.app); err != nil {
+		if _, err := w.Connect(&t, d.app); err != nil {
 			return now
 		}
 	}

@@ -266,7 +266,7 @@ func TestNET_002_SegmentsWaitForTheNextHop(t *testing.T) {
 	require.NoError(t, err)
 	far := wire.Addr4(0xc0000201) // through the gateway
 	for i := range uint16(5) {
-		_, err := r.Connect(wire.Tuple{Remote: far, Local: own4, RemotePort: 80, LocalPort: 2000 + i}, app)
+		_, err := r.Connect(&wire.Tuple{Remote: far, Local: own4, RemotePort: 80, LocalPort: 2000 + i}, app)
 		require.NoError(t, err)
 	}
 	out := append(r.step(t, 1), r.step(t, 1)...)
@@ -286,7 +286,7 @@ func TestNET_002_SegmentsWaitForTheNextHop(t *testing.T) {
 	require.Empty(t, r.pending)
 
 	// No route at all.
-	_, err = r.Connect(wire.Tuple{Remote: wire.Addr{Hi: 1 << 61, Lo: 1}, Local: own6, RemotePort: 80, LocalPort: 9}, app)
+	_, err = r.Connect(&wire.Tuple{Remote: wire.Addr{Hi: 1 << 61, Lo: 1}, Local: own6, RemotePort: 80, LocalPort: 9}, app)
 	require.NoError(t, err)
 	require.Empty(t, r.step(t, 1))
 	require.Equal(t, uint64(1), r.snapshot().TxDrops["tx_no_route"])

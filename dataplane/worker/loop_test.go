@@ -103,7 +103,7 @@ func (o *opener) Poll(w *Worker, now int64) int64 {
 			o.port = 1024
 		}
 		t.LocalPort = o.port
-		if _, err := w.Connect(t, o.app); err == nil {
+		if _, err := w.Connect(&t, o.app); err == nil {
 			o.inflight++
 		} else if !errors.Is(err, handshake.ErrTupleInUse) {
 			return 0

@@ -160,7 +160,7 @@ func (w *Worker) Listen(addr wire.Addr, port, app uint16) error {
 
 // Connect opens a flow for app; see handshake.Engine.Connect. The route is
 // looked up when the SYN is sent.
-func (w *Worker) Connect(t wire.Tuple, app uint16) (handshake.FlowID, error) {
+func (w *Worker) Connect(t *wire.Tuple, app uint16) (handshake.FlowID, error) {
 	return w.engine.Connect(t, app, 0)
 }
 
