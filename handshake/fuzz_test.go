@@ -171,8 +171,8 @@ func fuzzEngine(t *testing.T, in []byte) {
 		case 9:
 			settle()
 			j := next() & 7
-			t := tuple(j)
-			if id, err := e.Connect(&t, 0, 0); err == nil {
+			tu := tuple(j)
+			if id, err := e.Connect(&tu, 0, 0); err == nil {
 				ids[j] = id
 				require.Nil(t, flows[id], "a FlowID came back")
 				flows[id] = &fuzzFlow{}
