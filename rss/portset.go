@@ -51,15 +51,20 @@ func (s PortSet) At(queue, i int) uint16 {
 
 // at is At for a queue and a number known to be good.
 func (s PortSet) at(queue int, k uint32) uint16 {
-	p, c := s.p, s.c
-	o := p.owned[queue]
-	base := s.base & p.mask
-	if row := uint32(uint64(k) * o.recip >> 32); row < c.least {
-		return c.port[c.off[base^uint32(p.entry[o.first+k-row*o.n])]+row]
+	o, c := &s.p.owned[queue], s.c
+	row := uint32(uint64(k) * o.recip >> 32)
+	if row >= c.least {
+		return s.ragged(o, k)
 	}
+	return c.port[c.off[s.base&s.p.mask^uint32(s.p.entry[o.first+k-row*o.n])]+row]
+}
+
+// ragged is at for the numbers beyond the length of the shortest class.
+func (s PortSet) ragged(o *owned, k uint32) uint16 {
+	p, c := s.p, s.c
 	k -= o.n * c.least
 	for _, e := range p.entry[o.first : o.first+o.n] {
-		class := base ^ uint32(e)
+		class := s.base&p.mask ^ uint32(e)
 		from, to := c.off[class]+c.least, c.off[class+1]
 		if k < to-from {
 			return c.port[from+k]
