@@ -42,7 +42,8 @@ func (t *Toeplitz) HashBatch6(hash []uint32, srcHi, srcLo, dstHi, dstLo []uint64
 
 // Implementation names what computes the batched hashes here: "gfni" (AVX-512 with
 // VBMI and GFNI), "clmul" (AVX with PCLMULQDQ) or "tables" (Go). The environment
-// GODEBUG=cpu.avx512gfni=off,cpu.pclmulqdq=off turns the first two off. Short
+// GODEBUG=cpu.avx512gfni=off,cpu.pclmulqdq=off turns the first two off (Go's runtime,
+// which does not know all of these names, remarks on that on standard error). Short
 // batches, and keys of period 16, take the tables where these are faster.
 func Implementation() string {
 	for _, v := range variants {

@@ -6,7 +6,7 @@
 // no tables, one multiplication for each 32 bits of IPv4 and two for each 64 of
 // IPv6. The hash comes out with its 32 bits in reverse order.
 
-// Bytes of each dword reversed; the second half is for the IPv4 code only.
+// Bytes of each dword reversed.
 DATA swap4<>+0x00(SB)/8, $0x0405060700010203
 DATA swap4<>+0x08(SB)/8, $0x0c0d0e0f08090a0b
 GLOBL swap4<>(SB), RODATA|NOPTR, $16
@@ -48,20 +48,21 @@ GLOBL lowDword<>(SB), RODATA|NOPTR, $16
 	VPSHUFB X11, X13, X11  \
 	VPOR    X11, x, x
 
-// MUL4 multiplies the dwords of x (even ones in x, odd ones in X5) by qword k
-// of r, adding to X0 to X3: tuples 0 to 3.
+// SPLIT4 spreads the dwords of x over qwords: 0 and 2 stay in x, 1 and 3 go to X5.
 #define SPLIT4(x) \
 	VPSRLQ $32, x, X5 \
 	VPAND  X10, x, x
 
-#define MUL4(x, e, o, r) \
+// MUL4 multiplies the dwords of x by a qword of r, adding to X0 to X3: tuples 0 to
+// 3. The selectors lo and hi name that qword of r, with the lower and upper qword of x.
+#define MUL4(x, lo, hi, r) \
 	SPLIT4(x)                 \
-	VPCLMULQDQ e, r, x, X6    \
-	VPCLMULQDQ e, r, X5, X7   \
+	VPCLMULQDQ lo, r, x, X6   \
+	VPCLMULQDQ lo, r, X5, X7  \
 	VPXOR      X6, X0, X0     \
 	VPXOR      X7, X1, X1     \
-	VPCLMULQDQ o, r, x, X6    \
-	VPCLMULQDQ o, r, X5, X7   \
+	VPCLMULQDQ hi, r, x, X6   \
+	VPCLMULQDQ hi, r, X5, X7  \
 	VPXOR      X6, X2, X2     \
 	VPXOR      X7, X3, X3
 
@@ -106,7 +107,7 @@ loop:
 	JB   loop
 	RET
 
-// MUL6 loads two addresses halves from p and multiplies them by both halves of
+// MUL6 loads an address half of two tuples from p and multiplies them by both halves of
 // r, adding to X0 and X1 (upper halves count), X2 and X3 (lower halves count).
 #define MUL6(p, r) \
 	VMOVDQU    (p)(AX*8), X4       \

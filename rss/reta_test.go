@@ -52,7 +52,7 @@ func TestRSS_003_EverySize(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(23, 24))
 	for size := 1; size <= MaxRETA; size *= 2 {
-		for _, queues := range []int{1, 2, 3, 16, min(size, 61), min(size, 64)} {
+		for _, queues := range []int{1, 3, 16, min(size, 61)} {
 			if queues > size {
 				continue
 			}
@@ -61,9 +61,10 @@ func TestRSS_003_EverySize(t *testing.T) {
 			for h := range uint32(size) {
 				q := r.Queue(h)
 				count[q]++
-				require.Equal(t, uint16(int(h)%queues), q)
 				high := rnd.Uint32() &^ uint32(size-1)
-				require.Equal(t, q, r.Queue(h|high), "%#x reads more than the low bits", h|high)
+				if q != uint16(int(h)%queues) || q != r.Queue(h|high) {
+					t.Fatalf("size %d, %d queues: hash %#x to queue %d, %#x to queue %d", size, queues, h, q, h|high, r.Queue(h|high))
+				}
 			}
 			for _, c := range count {
 				require.InDelta(t, float64(size)/float64(queues), c, 1)

@@ -22,7 +22,7 @@ type Toeplitz struct {
 	folds bool
 }
 
-// New builds the tables of key, some microseconds of work. Build once, share freely.
+// New builds the tables of key, about 60 µs of work. Build once, share freely.
 func New(key Key) *Toeplitz {
 	t := &Toeplitz{key: key, folds: key.Symmetric()}
 	for pos := range t.tab {
