@@ -17,6 +17,7 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
 )
 
 // fastsynCmd runs the command in this process.
@@ -225,7 +226,12 @@ func TestServe(t *testing.T) {
 			}})
 			require.NoError(t, err)
 			for range 5 {
-				require.Equal(t, "hello", <-got)
+				select {
+				case text := <-got:
+					require.Equal(t, "hello", text)
+				case <-time.After(time.Minute):
+					t.Fatal("no echo within a minute")
+				}
 			}
 			ep.Stop()
 			out, err := stop()
@@ -268,7 +274,12 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 		d.app, _ = w.AddApp(fastsyn.Callbacks{
 			Established: func(f *fastsyn.Flow) { f.Reply([]byte("hello"), false) },
 			Data:        func(_ *fastsyn.Flow, p []byte) { d.got <- string(p) },
-			AutoClose:   true,
+			Closed: func(_ *fastsyn.Flow, why fastsyn.CloseReason) {
+				if why == handshake.ReasonRefused { // the server did not listen yet
+					d.n++
+				}
+			},
+			AutoClose: true,
 		})
 	}
 	for ; d.n > 0; d.n-- {
@@ -277,7 +288,7 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 			return now
 		}
 	}
-	return 1 << 62
+	return now + 1e6 // an attempt may have been refused meanwhile
 }
 
 // A terminal that does not read costs lines, never the worker's time.
