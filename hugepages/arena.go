@@ -155,7 +155,7 @@ func allocFrom(h host, size int, opts Options) (*Arena, error) {
 			return newArena(m, size, ""), nil
 		}
 		if opts.Hugetlb == Require {
-			return nil, fmt.Errorf("hugepages: hugetlb arena of %s (%d pages of 2 MiB): %w", bytesText(uint64(size)), pages(size), err)
+			return nil, fmt.Errorf("hugepages: hugetlb arena of %s (%d pages of 2 MiB): %w", BytesText(uint64(size)), pages(size), err)
 		}
 		note = "no hugetlb: " + err.Error()
 	}
@@ -173,7 +173,7 @@ func allocFrom(h host, size int, opts Options) (*Arena, error) {
 	}
 	m, err := h.plain(size, &opts)
 	if err != nil {
-		return nil, fmt.Errorf("hugepages: arena of %s: %w: ask for less, or check memory, swap and vm.overcommit_memory", bytesText(uint64(size)), err)
+		return nil, fmt.Errorf("hugepages: arena of %s: %w: ask for less, or check memory, swap and vm.overcommit_memory", BytesText(uint64(size)), err)
 	}
 	return newArena(m, size, note), nil
 }
@@ -207,7 +207,7 @@ func (a *Arena) Kind() Kind { return a.m.kind }
 // String describes the arena for reports: size, kind, and why it is not of a
 // better kind or not where it was wanted, as in "64 MiB thp (no hugetlb: ...)".
 func (a *Arena) String() string {
-	s := bytesText(uint64(a.size)) + " " + a.m.kind.String()
+	s := BytesText(uint64(a.size)) + " " + a.m.kind.String()
 	if a.note != "" {
 		s += " (" + a.note + ")"
 	}
@@ -226,7 +226,7 @@ func (a *Arena) Free() error {
 		return nil
 	}
 	if err := a.m.free(); err != nil {
-		return fmt.Errorf("hugepages: free arena of %s: %w", bytesText(uint64(a.size)), err)
+		return fmt.Errorf("hugepages: free arena of %s: %w", BytesText(uint64(a.size)), err)
 	}
 	a.mem, a.m.mem, a.used = nil, nil, 0
 	return nil
@@ -242,8 +242,8 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-// bytesText writes a size in the largest binary unit that leaves it whole enough to read.
-func bytesText(n uint64) string {
+// BytesText writes a size in the largest binary unit that leaves it whole enough to read.
+func BytesText(n uint64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	f, u := float64(n), 0
 	for f >= 1024 && u < len(units)-1 {

@@ -20,7 +20,7 @@ func unsupported(int, *Options) (mapping, error) {
 
 func mapHeap(size int, opts *Options) (mapping, error) {
 	if int64(size) > maxHeap {
-		return mapping{}, fmt.Errorf("%s on the Go heap, at most %d bytes: %w", bytesText(uint64(size)), int64(maxHeap), errors.ErrUnsupported)
+		return mapping{}, fmt.Errorf("%s on the Go heap, at most %d bytes: %w", BytesText(uint64(size)), int64(maxHeap), errors.ErrUnsupported)
 	}
 	b := make([]byte, size+CacheLine)
 	off := offset(b, CacheLine)

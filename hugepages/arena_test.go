@@ -221,6 +221,6 @@ func TestBytesText(t *testing.T) {
 		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB",
 		2 << 20: "2 MiB", 1 << 30: "1 GiB", 5 << 40: "5 TiB", math.MaxUint64: "16 EiB",
 	} {
-		require.Equal(t, want, bytesText(n))
+		require.Equal(t, want, BytesText(n))
 	}
 }

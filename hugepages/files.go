@@ -78,7 +78,7 @@ func (k *Keeper) makeMount(r *Reservation, dir string) error {
 	}
 	if before != nil {
 		if before.Bytes != r.PageBytes {
-			return fmt.Errorf("hugepages: mount on %s: a hugetlbfs of %s pages is there: name another directory", dir, bytesText(before.Bytes))
+			return fmt.Errorf("hugepages: mount on %s: a hugetlbfs of %s pages is there: name another directory", dir, BytesText(before.Bytes))
 		}
 		return nil
 	}

@@ -102,7 +102,7 @@ func (s *State) judge(root fs.FS, me rights) {
 	s.judgeTHP()
 	for _, m := range s.Mounts {
 		if !m.Usable {
-			s.add(Note, fmt.Sprintf("%s (%s pages) is not writable for this user", m.Path, bytesText(m.Bytes)),
+			s.add(Note, fmt.Sprintf("%s (%s pages) is not writable for this user", m.Path, BytesText(m.Bytes)),
 				"DPDK cannot make files there", fmt.Sprintf("as root: mount -o remount,rw,uid=%d,mode=0700 %s", me.uid, m.Path))
 		}
 	}
@@ -111,7 +111,7 @@ func (s *State) judge(root fs.FS, me rights) {
 			"as root: mkdir -p /dev/hugepages && mount -t hugetlbfs -o pagesize=2M nodev /dev/hugepages")
 	}
 	if l := s.Limits; !l.MemlockUnlimited && l.Memlock < 64<<20 && !me.has(capIPCLock) {
-		s.add(Note, fmt.Sprintf("RLIMIT_MEMLOCK is %s", bytesText(l.Memlock)),
+		s.add(Note, fmt.Sprintf("RLIMIT_MEMLOCK is %s", BytesText(l.Memlock)),
 			"locked arenas, AF_XDP rings and VFIO devices get no more", "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit")
 	}
 	if readOnlySys(root) {
@@ -122,7 +122,7 @@ func (s *State) judge(root fs.FS, me rights) {
 	}
 	for _, r := range s.Reservations {
 		if r.Life == Dead {
-			s.add(Warn, fmt.Sprintf("process %d died and left %d pages of %s reserved", r.Owner.PID, r.Pages(), bytesText(r.PageBytes)),
+			s.add(Warn, fmt.Sprintf("process %d died and left %d pages of %s reserved", r.Owner.PID, r.Pages(), BytesText(r.PageBytes)),
 				"that memory is lost to everybody else", "sudo fastsyn hugepages release --stale")
 		}
 	}
@@ -150,7 +150,7 @@ func (s *State) judgePools() {
 			}
 		}
 		if len(none) > 0 && len(some) > 0 {
-			s.add(Warn, fmt.Sprintf("%s pages are on NUMA node %s only, none on %s", bytesText(p.Bytes), strings.Join(some, ","), strings.Join(none, ",")),
+			s.add(Warn, fmt.Sprintf("%s pages are on NUMA node %s only, none on %s", BytesText(p.Bytes), strings.Join(some, ","), strings.Join(none, ",")),
 				"workers elsewhere read their tables across the interconnect",
 				fmt.Sprintf("sudo fastsyn hugepages reserve --size %s --count 512 --node %s", short(p.Bytes), none[0]))
 		}
@@ -160,7 +160,7 @@ func (s *State) judgePools() {
 		if err != nil || p.Available() == 0 || c.Left() >= p.Available() {
 			continue
 		}
-		s.add(Warn, fmt.Sprintf("cgroup %s allows %d more pages of %s, the pool has %d", c.Group, c.Left(), bytesText(c.Bytes), p.Available()),
+		s.add(Warn, fmt.Sprintf("cgroup %s allows %d more pages of %s, the pool has %d", c.Group, c.Left(), BytesText(c.Bytes), p.Available()),
 			"arenas beyond that fall back", fmt.Sprintf("as root: echo max > %s/%s", c.Group, c.File))
 	}
 }

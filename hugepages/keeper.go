@@ -54,7 +54,7 @@ type ReserveOptions struct {
 
 // Reserve adds count pages of page bytes to the pool, on a NUMA node or AnyNode. The
 // kernel may give fewer: then the reservation is what it gave, and Short says
-// why. None at all is an error.
+// why. None at all is an error, as is asking for nearly all memory there is.
 func (k *Keeper) Reserve(page uint64, count, node int, opts ReserveOptions) (r *Reservation, err error) {
 	if count < 1 {
 		return nil, fmt.Errorf("hugepages: reserve %d pages: want at least 1", count)
@@ -68,10 +68,13 @@ func (k *Keeper) Reserve(page uint64, count, node int, opts ReserveOptions) (r *
 		return nil, err
 	}
 	if uint64(count) > 1<<62/page {
-		return nil, fmt.Errorf("hugepages: reserve %d pages of %s: more memory than can be addressed", count, bytesText(page))
+		return nil, fmt.Errorf("hugepages: reserve %d pages of %s: more memory than can be addressed", count, BytesText(page))
 	}
 	if _, ok := pool.On(node); !ok && node != AnyNode {
 		return nil, fmt.Errorf("hugepages: reserve on NUMA node %d: no such node; there are %s", node, nodeList(pool.Nodes))
+	}
+	if err := k.affordable(page, uint64(count), node); err != nil {
+		return nil, err
 	}
 	if err := k.makeDir(); err != nil {
 		return nil, err
@@ -198,7 +201,7 @@ func (k *Keeper) grow(r *Reservation) error {
 			if last > 0 {
 				break
 			}
-			return k.denied(fmt.Sprintf("reserve %d pages of %s", r.Asked, bytesText(r.PageBytes)), file, target, err)
+			return k.denied(fmt.Sprintf("reserve %d pages of %s", r.Asked, BytesText(r.PageBytes)), file, target, err)
 		}
 		if err := k.attribute(r); err != nil {
 			return err
@@ -242,7 +245,7 @@ func (k *Keeper) attribute(r *Reservation) error {
 }
 
 func (r *Reservation) request() string {
-	s := fmt.Sprintf("%d pages of %s", r.Asked, bytesText(r.PageBytes))
+	s := fmt.Sprintf("%d pages of %s", r.Asked, BytesText(r.PageBytes))
 	if r.Node != AnyNode {
 		s += fmt.Sprintf(" on node %d", r.Node)
 	}
@@ -347,7 +350,7 @@ func (k *Keeper) shrink(page uint64, s *NodeShare, want uint64, out *Released) e
 	if give > 0 {
 		target := fmt.Sprint(size - give)
 		if err := k.write(knob(page, s.Node), target); err != nil {
-			return k.denied(fmt.Sprintf("release %d pages of %s", give, bytesText(page)), knob(page, s.Node), target, err)
+			return k.denied(fmt.Sprintf("release %d pages of %s", give, BytesText(page)), knob(page, s.Node), target, err)
 		}
 	}
 	s.Pages -= give + lost

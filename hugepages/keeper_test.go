@@ -223,13 +223,14 @@ func TestReserveShort(t *testing.T) {
 	require.Equal(t, []uint64{2, 0}, kn.sizes())
 
 	kn.set("proc/meminfo", "MemAvailable:    4096 kB\n")
-	r = reserve(t, k, 100, AnyNode)
-	require.Contains(t, r.Short, "only 4 MiB of memory is left, 194 MiB more are needed")
-	release(t, k, r)
+	_, err := k.Reserve(2<<20, 2, AnyNode, ReserveOptions{})
+	require.EqualError(t, err, "hugepages: reserve 2 pages of 2 MiB (4 MiB): only 4 MiB of memory is left: ask for at most 1, or free memory")
+	require.Equal(t, []uint64{2, 0}, kn.sizes())
+	kn.set("proc/meminfo", "MemAvailable:    8388608 kB\n")
 
 	// Nothing at all is an error and leaves no trace.
 	kn.set("sys/devices/system/node/node1/meminfo", "Node 1 MemFree:  8192 kB\nNode 1 Active(file):  8192 kB\n")
-	_, err := k.Reserve(2<<20, 4, 1, ReserveOptions{})
+	_, err = k.Reserve(2<<20, 4, 1, ReserveOptions{})
 	require.ErrorContains(t, err, "reserve 4 pages of 2 MiB on node 1: the kernel gave 0 of 4 pages: memory is fragmented (16 MiB left, but only 3 free blocks")
 	list, err := k.List()
 	require.NoError(t, err)

@@ -137,9 +137,9 @@ func find(pools []Pool, page uint64) (*Pool, error) {
 		if pools[i].Bytes == page {
 			return &pools[i], nil
 		}
-		known = append(known, bytesText(pools[i].Bytes))
+		known = append(known, BytesText(pools[i].Bytes))
 	}
-	return nil, fmt.Errorf("hugepages: the kernel has no pool of %s pages (it has: %s)", bytesText(page), strings.Join(known, ", "))
+	return nil, fmt.Errorf("hugepages: the kernel has no pool of %s pages (it has: %s)", BytesText(page), strings.Join(known, ", "))
 }
 
 // THP is how transparent huge pages are handed out, see

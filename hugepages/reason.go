@@ -26,19 +26,30 @@ func (k *Keeper) denied(what, file, value string, err error) error {
 
 // whyShort says why the kernel gave fewer pages than it was asked for.
 func (k *Keeper) whyShort(r *Reservation, got uint64) string {
-	missing := r.Asked - got
 	s := fmt.Sprintf("the kernel gave %d of %d pages", got, r.Asked)
 	boot := fmt.Sprintf("boot with hugepagesz=%s hugepages=%d", short(r.PageBytes), r.Asked)
 	available := k.availableBytes(r.Node)
-	if available < missing*r.PageBytes {
-		return fmt.Sprintf("%s: only %s of memory is left, %s more are needed: ask for less, or free memory", s, bytesText(available), bytesText(missing*r.PageBytes))
-	}
 	blocks, known := k.freeBlocks(r.PageBytes, r.Node)
 	if !known {
-		return fmt.Sprintf("%s: memory is too fragmented for pages of %s while the system runs: %s", s, bytesText(r.PageBytes), boot)
+		return fmt.Sprintf("%s: memory is too fragmented for pages of %s while the system runs: %s", s, BytesText(r.PageBytes), boot)
 	}
 	return fmt.Sprintf("%s: memory is fragmented (%s left, but only %d free blocks of %s): as root: echo 1 > /proc/sys/vm/compact_memory, and reserve the rest; or %s",
-		s, bytesText(available), blocks, bytesText(r.PageBytes), boot)
+		s, BytesText(available), blocks, BytesText(r.PageBytes), boot)
+}
+
+// affordable returns an error if the pages would leave the machine without memory:
+// the kernel would give them, and then kill processes.
+func (k *Keeper) affordable(page, count uint64, node int) error {
+	available := k.availableBytes(node)
+	if available == 0 {
+		return nil // unknown
+	}
+	// A sixteenth is left, for those who are about to allocate something.
+	if most := available / 16 * 15 / page; count > most {
+		return fmt.Errorf("hugepages: reserve %d pages of %s (%s): only %s of memory is left: ask for at most %d, or free memory",
+			count, BytesText(page), BytesText(count*page), BytesText(available), most)
+	}
+	return nil
 }
 
 // availableBytes is the memory that could be had, of a node what is free.

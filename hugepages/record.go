@@ -68,7 +68,7 @@ func (r *Reservation) Pages() uint64 {
 
 // String describes the reservation, as in "512 pages of 2 MiB on node 0".
 func (r *Reservation) String() string {
-	s := fmt.Sprintf("%d pages of %s", r.Pages(), bytesText(r.PageBytes))
+	s := fmt.Sprintf("%d pages of %s", r.Pages(), BytesText(r.PageBytes))
 	var on []string
 	for _, share := range r.Shares {
 		if share.Pages > 0 && share.Node != AnyNode {

@@ -31,7 +31,7 @@ func (p PageSize) Available() uint64 {
 
 // String describes the pool, as in "2 MiB: 3 of 8 pages free".
 func (p PageSize) String() string {
-	s := fmt.Sprintf("%s: %d of %d pages free", bytesText(p.Bytes), p.Free, p.Total)
+	s := fmt.Sprintf("%s: %d of %d pages free", BytesText(p.Bytes), p.Free, p.Total)
 	if p.Reserved > 0 {
 		s += fmt.Sprintf(", %d reserved", p.Reserved)
 	}

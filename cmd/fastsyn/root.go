@@ -48,6 +48,7 @@ would reset connections that it knows nothing of.
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newBench(), newServe(), newTrace(), newVersion())
+	root.AddCommand(newHugepages())
 	return root
 }
 
