@@ -108,7 +108,7 @@ func (s *State) judge(root fs.FS, me rights) {
 	}
 	if len(s.Mounts) == 0 && len(s.Pools) > 0 {
 		s.add(Note, "no hugetlbfs is mounted", "arenas need none, DPDK without --in-memory does",
-			"as root: mkdir -p /dev/hugepages && mount -t hugetlbfs -o pagesize=2M nodev /dev/hugepages")
+			"sudo fastsyn hugepages reserve --count 512 --mount /dev/hugepages")
 	}
 	if l := s.Limits; !l.MemlockUnlimited && l.Memlock < 64<<20 && !me.has(capIPCLock) {
 		s.add(Note, fmt.Sprintf("RLIMIT_MEMLOCK is %s", BytesText(l.Memlock)),
@@ -118,7 +118,7 @@ func (s *State) judge(root fs.FS, me rights) {
 		s.add(Note, "/sys is mounted read-only", "pages cannot be reserved from inside this container",
 			"reserve on the host, or run the container with --privileged")
 	} else if len(s.Pools) > 0 && me.uid != 0 && !me.has(capDACOverride) {
-		s.add(Note, "this user is not root", "pages can be used, not reserved", "sudo fastsyn hugepages reserve")
+		s.add(Note, "this user is not root", "pages can be used, not reserved", "sudo fastsyn hugepages reserve --count 512")
 	}
 	for _, r := range s.Reservations {
 		if r.Life == Dead {

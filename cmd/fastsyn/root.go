@@ -49,6 +49,7 @@ would reset connections that it knows nothing of.
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newBench(), newServe(), newTrace(), newVersion())
 	root.AddCommand(newHugepages())
+	root.AddCommand(newDoctor())
 	return root
 }
 
