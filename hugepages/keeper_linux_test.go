@@ -1,6 +1,7 @@
 package hugepages
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/fastsyn/fastsyn/dataplane/dptest"
 )
@@ -109,6 +111,43 @@ func TestMountOnThisMachine(t *testing.T) {
 	require.Equal(t, dir, released.Unmounted)
 	require.NoDirExists(t, dir)
 	require.Equal(t, before, poolSize(t))
+}
+
+// A real process that dies with pages reserved: the next one finds and returns them.
+func TestCrashOnThisMachine(t *testing.T) {
+	k := reserved(t, 1) // so that there are pages to be had
+	before := poolSize(t)
+	child := exec.Command(os.Args[0], "-test.run=^TestChildReserves$", "-test.v")
+	child.Env = append(os.Environ(), "FASTSYN_TEST_STATE="+k.dir)
+	out, err := child.CombinedOutput()
+	require.Error(t, err, "it kills itself")
+	require.Contains(t, string(out), "reserved 2 pages")
+	require.Equal(t, before+2, poolSize(t))
+
+	s, err := k.List()
+	require.NoError(t, err)
+	require.Len(t, s, 2)
+	require.Equal(t, []Life{Running, Dead}, []Life{s[0].Life, s[1].Life})
+	released, _, err := k.ReleaseStale()
+	require.NoError(t, err)
+	require.Len(t, released, 1)
+	require.EqualValues(t, 2, released[0].Pages)
+	require.Equal(t, before, poolSize(t))
+}
+
+// TestChildReserves is the process that dies in the test above.
+func TestChildReserves(t *testing.T) {
+	dir := os.Getenv("FASTSYN_TEST_STATE")
+	if dir == "" {
+		t.Skip("runs as a child of TestCrashOnThisMachine")
+	}
+	k, err := NewKeeper(dir)
+	require.NoError(t, err)
+	r, err := k.Reserve(PageBytes, 2, AnyNode, ReserveOptions{})
+	require.NoError(t, err)
+	fmt.Println("reserved", r.Pages(), "pages")
+	require.NoError(t, unix.Kill(os.Getpid(), unix.SIGKILL))
+	select {}
 }
 
 // TestChildLeavesFile is the other process of the test above.
