@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"dataplane/impair":   {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/trace":    {"dataplane/wire"},
 	"dataplane/dptest":   {"dataplane", "dataplane/wire"},
+	"dataplane/rssprobe": {"dataplane", "dataplane/wire", "rss"},
 
 	"handshake": {"cookie", "dataplane/wire", "hugepages"},
 

@@ -11,7 +11,7 @@ type Counters struct {
 	// is counted in SynRepeats instead.
 	SynIn, SynAcks, Cookies, SynDropped uint64
 	SynRepeats                          uint64
-	// CookiesOK + CookiesBad is the number of ACKs checked for a cookie.
+	// ACKs checked for a cookie; one that another segment of the burst made needless counts as neither.
 	CookiesOK, CookiesBad uint64
 
 	// Passive opens: Accepted flows, and half-opens that ended otherwise.

@@ -4,9 +4,8 @@ package handshake
 // exactly one outcome, so the counters by outcome add up to the segments in.
 type Outcome uint8
 
-// The outcomes. Answered and Consumed are the good ones; the others name why a
-// segment was dropped (or answered by a corrective segment, then Answered… is
-// the prefix).
+// The outcomes. Consumed and Answered… did something; the others name why a
+// segment was dropped.
 const (
 	// Consumed: it did its work and needed no answer.
 	Consumed Outcome = iota
@@ -34,12 +33,8 @@ const (
 	DropMSS
 	// DropSigned: a SYN with TCP-MD5 or TCP-AO and no key here (OPT-014).
 	DropSigned
-	// DropBadCookie: an ACK for a listener that no cookie explains, answered silently under flood.
-	DropBadCookie
 	// DropOutOfOrder: text or FIN beyond RCV.NXT, not held.
 	DropOutOfOrder
-	// DropPort0: local port 0 is nobody's.
-	DropPort0
 	numOutcomes
 )
 
@@ -49,7 +44,7 @@ const NumOutcomes = int(numOutcomes)
 var outcomeNames = [numOutcomes]string{
 	"consumed", "answered", "answered_cookie", "answered_reset", "answered_challenge",
 	"rate_limited", "rst_ignored", "bad_flags", "no_ack", "syn_table_full", "flow_table_full",
-	"mss_too_small", "signed_without_key", "bad_cookie", "out_of_order", "port_zero",
+	"mss_too_small", "signed_without_key", "out_of_order",
 }
 
 // String returns the counter name of o in snake_case.

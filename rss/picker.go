@@ -13,12 +13,19 @@ type Picker struct {
 	t      *Toeplitz
 	queues int
 	mask   uint32
-	reta   RETA // reduced to its period
-	// Entries of the RETA by queue: queue q owns entry[first[q]:first[q+1]].
-	entry []uint16
-	first []uint32
-	v4    classes
-	v6    classes
+	reta   RETA     // reduced to its period
+	entry  []uint16 // entries of the RETA, sorted by queue
+	owned  []owned  // by queue
+	v4     classes
+	v6     classes
+}
+
+// owned are the RETA entries of a queue: entry[first:first+n].
+type owned struct {
+	first, n uint32
+	// recip is 2^32/n rounded up, for n not 0: k/n is k*recip>>32 for every
+	// k up to 2^16 and n up to MaxRETA, because recip*n is at most n too large.
+	recip uint64
 }
 
 // classes are the ports of the range sorted by the low bits of their T.
@@ -50,14 +57,18 @@ func NewPicker(t *Toeplitz, reta RETA, lo, hi uint16) (*Picker, error) {
 		return nil, fmt.Errorf("rss: RETA of %d entries naming queue %d: the port counts would take %d cells, at most %d are kept; number the queues without gaps",
 			len(reta), p.queues-1, cells, 1<<22)
 	}
-	p.first = make([]uint32, p.queues+1)
-	for q := range p.queues {
+	p.owned = make([]owned, p.queues)
+	for q := range p.owned {
+		o := &p.owned[q]
+		o.first = uint32(len(p.entry))
 		for i, e := range reta {
 			if int(e) == q {
 				p.entry = append(p.entry, uint16(i))
 			}
 		}
-		p.first[q+1] = uint32(len(p.entry))
+		if o.n = uint32(len(p.entry)) - o.first; o.n > 0 {
+			o.recip = (1<<32 + uint64(o.n) - 1) / uint64(o.n)
+		}
 	}
 	p.v4 = p.classify(input4-2, lo, hi)
 	p.v6 = p.classify(input6-2, lo, hi)

@@ -192,6 +192,44 @@ func TestTWT_009_WalkIsOneLapFromAnyStart(t *testing.T) {
 	}
 }
 
+func TestRSS_006_PickIsTheFirstOfAWalk(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	p := mustPicker(t, DefaultKey, mustRETA(t, 128, 3), 32768, 60999)
+	for range 1000 {
+		s, start := p.Start4(r.Uint32(), r.Uint32(), 80), r.Uint32()
+		w := s.Walk(2, start)
+		want, _ := w.Next()
+		port, ok := s.Pick(2, start)
+		require.True(t, ok)
+		require.Equal(t, want, port)
+		require.EqualValues(t, 2, s.Queue(port))
+	}
+	// TWT-010: what a queue cannot have is said, not searched for.
+	s := mustPicker(t, DefaultKey, mustRETA(t, 128, 4), 40000, 40000).Start4(1, 2, 3)
+	found := 0
+	for q := -1; q <= 4; q++ {
+		if port, ok := s.Pick(q, 7); ok {
+			require.EqualValues(t, 40000, port)
+			found++
+		}
+	}
+	require.Equal(t, 1, found)
+}
+
+// The reciprocal divides exactly wherever it is used.
+func TestOwnedReciprocal(t *testing.T) {
+	for n := uint64(1); n <= MaxRETA; n++ {
+		recip := (1<<32 + n - 1) / n
+		for k := n; k <= 1<<16; k += n { // around each multiple
+			for _, v := range []uint64{k - 1, k, k + 1} {
+				if got := v * recip >> 32; got != v/n {
+					t.Fatalf("%d/%d: %d", v, n, got)
+				}
+			}
+		}
+	}
+}
+
 // RSS-007 asks for at most 64 tries on average; a class index needs one. What
 // can cost more is the ragged end of the range, so it has to stay a sliver.
 func TestRSS_007_FewPortsNeedSearching(t *testing.T) {
@@ -250,6 +288,8 @@ func TestPickDoesNotAllocate(t *testing.T) {
 		s := p.Start4(n, 2, 80)
 		w := s.Walk(int(n%3), n)
 		port, _ := w.Next()
+		port2, _ := s.Pick(0, n)
+		sink ^= uint32(port2)
 		w6 := p.Start6(1, 2, 3, uint64(n), port).Walk(1, n)
 		port, _ = w6.Next()
 		sink ^= uint32(port)
@@ -334,6 +374,14 @@ func BenchmarkPick(b *testing.B) {
 			for b.Loop() {
 				i += 0x9e3779b1
 				sink ^= uint32(s.At(1, int(uint64(i)*uint64(n)>>32)))
+			}
+		})
+		b.Run(name+"/op=start+pick", func(b *testing.B) {
+			i := uint32(0)
+			for b.Loop() {
+				i += 0x9e3779b1
+				port, _ := p.Start4(i, 0xc0000201, 80).Pick(1, i)
+				sink ^= uint32(port)
 			}
 		})
 		b.Run(name+"/op=start+first", func(b *testing.B) {

@@ -51,16 +51,20 @@ func (s PortSet) At(queue, i int) uint16 {
 
 // at is At for a queue and a number known to be good.
 func (s PortSet) at(queue int, k uint32) uint16 {
-	p, c := s.p, s.c
-	entry := p.entry[p.first[queue]:p.first[queue+1]]
-	base := s.base & p.mask
-	n := uint32(len(entry))
-	if row := k / n; row < c.least {
-		return c.port[c.off[base^uint32(entry[k-row*n])]+row]
+	o, c := &s.p.owned[queue], s.c
+	row := uint32(uint64(k) * o.recip >> 32)
+	if row >= c.least {
+		return s.ragged(o, k)
 	}
-	k -= n * c.least
-	for _, e := range entry {
-		class := base ^ uint32(e)
+	return c.port[c.off[s.base&s.p.mask^uint32(s.p.entry[o.first+k-row*o.n])]+row]
+}
+
+// ragged is at for the numbers beyond the length of the shortest class.
+func (s PortSet) ragged(o *owned, k uint32) uint16 {
+	p, c := s.p, s.c
+	k -= o.n * c.least
+	for _, e := range p.entry[o.first : o.first+o.n] {
+		class := s.base&p.mask ^ uint32(e)
 		from, to := c.off[class]+c.least, c.off[class+1]
 		if k < to-from {
 			return c.port[from+k]
@@ -68,6 +72,20 @@ func (s PortSet) at(queue int, k uint32) uint16 {
 		k -= to - from
 	}
 	return 0
+}
+
+// Pick returns port number start modulo Count of queue, and false when the range
+// has none for it. The source port of a new connection in one call:
+//
+//	port, ok := p.Start4(remote, local, remotePort).Pick(queue, offset+counter)
+//
+// A caller that has to skip ports in use takes a Walk.
+func (s PortSet) Pick(queue int, start uint32) (port uint16, ok bool) {
+	n := uint32(s.Count(queue))
+	if n == 0 {
+		return 0, false
+	}
+	return s.at(queue, start%n), true
 }
 
 // Walk returns one lap over the ports of queue, beginning at number start

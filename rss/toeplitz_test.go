@@ -222,21 +222,26 @@ func FuzzToeplitz(f *testing.F) {
 var sink uint32
 
 func BenchmarkHash(b *testing.B) {
-	h := New(DefaultKey)
-	b.Run("family=4", func(b *testing.B) {
-		i := uint32(0)
-		for b.Loop() {
-			i += 0x9e3779b1
-			sink ^= h.Hash4(i, 0xc0000201, uint16(i), 80)
-		}
-	})
-	b.Run("family=6", func(b *testing.B) {
-		i := uint64(0)
-		for b.Loop() {
-			i += 0x9e3779b97f4a7c15
-			sink ^= h.Hash6(0x20010db800000000, i, 0x20010db800000000, 1, uint16(i), 80)
-		}
-	})
+	for _, key := range []struct {
+		name string
+		key  Key
+	}{{"default", DefaultKey}, {"symmetric", SymmetricKey}} {
+		h := New(key.key)
+		b.Run("family=4/key="+key.name, func(b *testing.B) {
+			i := uint32(0)
+			for b.Loop() {
+				i += 0x9e3779b1
+				sink ^= h.Hash4(i, 0xc0000201, uint16(i), 80)
+			}
+		})
+		b.Run("family=6/key="+key.name, func(b *testing.B) {
+			i := uint64(0)
+			for b.Loop() {
+				i += 0x9e3779b97f4a7c15
+				sink ^= h.Hash6(0x20010db800000000, i, 0x20010db800000000, 1, uint16(i), 80)
+			}
+		})
+	}
 	b.Run("family=4/impl=generic", func(b *testing.B) {
 		var in [input4]byte
 		for b.Loop() {

@@ -588,9 +588,12 @@ func TestInterop_Trace(t *testing.T) {
 	interop(t)
 	lab := dptest.NewLab(t)
 	acceptLoop(t, lab, ":80")
-	tr := lab.Start(t, lab.PeerNS, command(t), "trace", "--port", "afpacket:"+lab.PeerIf, "--count", "8")
+	tr := lab.Start(t, lab.PeerNS, command(t), "trace", "--port", "afpacket:"+lab.PeerIf)
 	tr.WaitFor(t, "tracing", patience)
 	bench(t, lab, "", "--connect", addr(lab.PeerAddr4, 80), "--count", "3", "--concurrency", "1")
+	tr.WaitFor(t, "Flags [R.]", patience)
+	require.NoError(t, tr.Signal(syscall.SIGINT))
 	require.NoError(t, tr.Wait())
+	require.Regexp(t, `IP 10\.71\.0\.2\.80 > 10\.71\.0\.1\.\d+: Flags \[S\.\], seq \d+, ack \d+, win \d+, options \[mss 1460,sackOK,TS val \d+ ecr \d+,nop,wscale \d+\], length 0`, tr.Output(), "what the kernel sends is seen too")
 	require.Regexp(t, `IP 10\.71\.0\.1\.\d+ > 10\.71\.0\.2\.80: Flags \[S\], seq \d+, win \d+, options \[mss 1460,sackOK,TS val \d+ ecr 0,nop,wscale 3\], length 0`, tr.Output())
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -38,8 +39,9 @@ func newTrace() *cobra.Command {
 		Long: `Print a line per frame in the form of tcpdump, with flags, options and relative
 sequence numbers, and why fastsyn would drop it, if it would.
 
-From a port, frames that arrive are printed; nothing is ever sent. On an
-interface that other stacks use too, their outgoing frames are not seen.
+From a port, what arrives is printed, and on an interface also what the kernel
+sends there; nothing is ever sent. What fastsyn sends goes past such taps: look at the peer's
+end, or capture with impair(pcap=FILE).
 ` + exitHelp,
 		Example: `  # A capture file, pcap or pcapng; - reads standard input.
   fastsyn trace --read capture.pcap
@@ -170,7 +172,14 @@ func (t *tracer) file(ctx context.Context, name string, stdin io.Reader) error {
 
 // live prints what arrives at all queues of a port, in turn.
 func (t *tracer) live(ctx context.Context, name string, stderr io.Writer) (err error) {
-	port, err := dataplane.Open(name)
+	sp, err := dataplane.ParseSpec(name)
+	if err != nil {
+		return err
+	}
+	if sp.Driver == "afpacket" && !slices.ContainsFunc(sp.Params, func(p dataplane.Param) bool { return p.Key == "outgoing" }) {
+		sp.Params = append(sp.Params, dataplane.Param{Key: "outgoing", Value: "true"})
+	}
+	port, err := dataplane.OpenSpec(sp)
 	if err != nil {
 		return err
 	}

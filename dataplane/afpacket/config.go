@@ -54,6 +54,9 @@ type Config struct {
 	// Promisc asks the device for every frame and lends those for other hosts
 	// too. Without it frames for other unicast addresses are left out.
 	Promisc bool
+	// Outgoing lends frames that others send through the interface as well, as
+	// tcpdump shows them: for looking, not for answering.
+	Outgoing bool
 	// RSSKey spreads TCP frames over the queues; zero is rss.SymmetricKey.
 	RSSKey rss.Key
 }
@@ -104,6 +107,7 @@ func openParams(target string, p *dataplane.Params) (dataplane.Port, error) {
 		TxRing:      int(p.Size("tx-ring", DefaultTxRing, minRing, maxRing)),
 		OffloadsOff: p.Enum("offloads", "keep", "keep", "off") == "off",
 		Promisc:     p.Bool("promisc", false),
+		Outgoing:    p.Bool("outgoing", false),
 	}
 	if p.Enum("ring", "v2", "v2", "v3") == "v3" {
 		cfg.Ring = RingV3

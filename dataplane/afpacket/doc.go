@@ -11,6 +11,7 @@
 //	tx-ring=1M        bytes of each transmit ring
 //	offloads=keep     off: switch checksum offloads, TSO, GSO, GRO, LRO of IFACE off until Close
 //	promisc=off       on: all frames on the wire, also those for other hosts
+//	outgoing=off      on: also what other stacks send through the interface, for tracing
 //	rss-key=symmetric or microsoft: the Toeplitz key that spreads TCP over the queues
 //
 // It needs CAP_NET_RAW (CAP_NET_ADMIN for offloads=off) and Linux 4.20 or later.

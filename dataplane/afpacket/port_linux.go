@@ -98,7 +98,7 @@ func Open(cfg Config) (_ *Port, err error) {
 }
 
 func newQueue(p *Port, size int) *queue {
-	q := &queue{port: p, v3: p.cfg.Ring == RingV3, promisc: p.cfg.Promisc, maxTx: p.info.MTU}
+	q := &queue{port: p, v3: p.cfg.Ring == RingV3, promisc: p.cfg.Promisc, outgoing: p.cfg.Outgoing, maxTx: p.info.MTU}
 	q.rx.fd, q.tx.fd = -1, -1
 	q.pool.init(size)
 	q.caps = dataplane.Caps{

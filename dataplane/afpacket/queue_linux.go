@@ -20,19 +20,20 @@ const (
 
 // queue is one receive and one transmit socket with their rings.
 type queue struct {
-	port    *Port
-	rx      rxRing
-	tx      txRing
-	pool    pool
-	v3      bool
-	promisc bool
-	maxTx   int // longest frame sent, without VLAN tag
-	caps    dataplane.Caps
-	err     error
-	st      dataplane.Stats // this goroutine's counters
-	noJumbo uint64          // long frames lost for want of a buffer: part of RxMissed
-	lost    uint64          // frames that found the kernel's ring full: the other part
-	pub     published
+	port     *Port
+	rx       rxRing
+	tx       txRing
+	pool     pool
+	v3       bool
+	promisc  bool
+	outgoing bool // lend what others send
+	maxTx    int  // longest frame sent, without VLAN tag
+	caps     dataplane.Caps
+	err      error
+	st       dataplane.Stats // this goroutine's counters
+	noJumbo  uint64          // long frames lost for want of a buffer: part of RxMissed
+	lost     uint64          // frames that found the kernel's ring full: the other part
+	pub      published
 	// Housekeeping.
 	polls    int
 	lastTick time.Time

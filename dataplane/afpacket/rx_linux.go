@@ -120,7 +120,7 @@ const (
 // take copies f into a buffer and lends it as b's frame n.
 func (q *queue) take(b *dataplane.Batch, n int, f *frame, pkttype byte) taken {
 	copied := f.status&unix.TP_STATUS_COPY != 0
-	if pkttype == unix.PACKET_OUTGOING || pkttype == unix.PACKET_OTHERHOST && !q.promisc {
+	if pkttype == unix.PACKET_OUTGOING && !q.outgoing || pkttype == unix.PACKET_OTHERHOST && !q.promisc {
 		if copied {
 			_, _ = recvFrame(q.rx.fd, nil)
 		}

@@ -59,7 +59,9 @@ func (q *queue) openRx(cfg *Config, ifindex int) (err error) {
 	}
 	// Frames of other senders on this interface are not ours to answer. Before
 	// Linux 4.20 the option is unknown; Rx checks sll_pkttype as well.
-	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
+	if !cfg.Outgoing {
+		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
+	}
 	version := unix.TPACKET_V2
 	if cfg.Ring == RingV3 {
 		version = unix.TPACKET_V3
@@ -161,6 +163,9 @@ func joinFanout(cfg *Config, qs []*queue, up bool) error {
 	// The group has a hook of its own, which must be told to ignore outgoing
 	// frames too (Linux 5.14 and later). The kernel picks a free group id.
 	id, flags := 0, unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING
+	if cfg.Outgoing {
+		flags = 0
+	}
 	err := unix.SetsockoptInt(qs[0].rx.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, (mode|unix.PACKET_FANOUT_FLAG_UNIQUEID|flags)<<16)
 	if errors.Is(err, unix.EINVAL) {
 		flags = 0
