@@ -52,7 +52,10 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/doctor", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+
+	// Looks at the machine, knows nothing of packets.
+	"cmd/fastsyn/internal/doctor": {"hugepages"},
 }
 
 // mayUse lists modules from outside that a package imports besides

@@ -59,13 +59,39 @@ const (
 	Require
 )
 
+// Placement says how an arena is tied to a NUMA node, mbind(2).
+type Placement uint8
+
+// The placements.
+const (
+	// Local ties it to none: each page goes to the node of the thread that touches it
+	// first. The default, and right for a worker that is pinned and fills its own table.
+	Local Placement = iota
+	// Prefer takes pages of Options.Node while it has some, then of others (MPOL_PREFERRED).
+	Prefer
+	// Bind takes pages of Options.Node only (MPOL_BIND): when it has none left, hugetlb
+	// fails at Alloc, but for other kinds the kernel kills a process of its choice.
+	Bind
+)
+
 // Options tune Alloc. The zero value suits tables that fill up gradually.
 type Options struct {
 	Hugetlb Policy
 	// NoTHP keeps the arena on base pages, to measure what huge pages are worth.
 	// It does not exclude hugetlb.
 	NoTHP bool
+	// Placement and Node tie the arena to a NUMA node, -1 for none. Where that
+	// cannot be done (no such node, a seccomp filter) the arena is Local, and String says why.
+	Placement Placement
+	Node      int
+	// Lock keeps pages from being swapped once they are touched, mlock2(2) with
+	// MLOCK_ONFAULT. It counts against RLIMIT_MEMLOCK; if refused, String says so.
+	// Hugetlb pages are never swapped anyway.
+	Lock bool
 }
+
+// ties reports whether o asks for a node.
+func (o *Options) ties() bool { return o.Placement != Local && o.Node != -1 }
 
 // Arena is a block of zeroed memory. Its owner calls Free after the last use
 // of everything obtained from it; there is no finalizer, and using such memory after
@@ -77,19 +103,20 @@ type Arena struct {
 	used int    // carved by Slice
 	m    mapping
 	size int
-	note string // why it is not of a better kind; "" when nothing better was wanted
+	note string // why it is not of a better kind or not where it was wanted; "" when all is as wanted
 }
 
 // mapping is a block as obtained from the system.
 type mapping struct {
 	mem  []byte // zeroed, at least as long as asked, aligned to CacheLine
 	kind Kind
+	note string // what was asked for besides and could not be done
 	free func() error
 }
 
 // host is where blocks come from, a field each so that tests can fail them.
 type host struct {
-	hugetlb, thp, plain func(size int) (mapping, error)
+	hugetlb, thp, plain func(size int, opts *Options) (mapping, error)
 }
 
 // Alloc reserves size bytes of zeroed memory: from the hugetlb pool if
@@ -98,8 +125,8 @@ type host struct {
 // unless hugetlb is asked for.
 //
 // Except for hugetlb, memory costs nothing until touched; it is then placed on
-// the NUMA node of the toucher. Hugetlb pages are all taken, zeroed and placed near the
-// calling thread before Alloc returns, so that a pool too small, a cgroup
+// the NUMA node of the toucher, unless opts.Placement says otherwise. Hugetlb pages are
+// all taken, zeroed and placed (near the calling thread) before Alloc returns, so that a pool too small, a cgroup
 // limit or a node without pages is an error here and not a SIGBUS later.
 func Alloc(size int, opts Options) (*Arena, error) {
 	return allocFrom(system, size, opts)
@@ -115,14 +142,20 @@ func allocFrom(h host, size int, opts Options) (*Arena, error) {
 	if opts.Hugetlb > Require {
 		return nil, fmt.Errorf("hugepages: hugetlb policy %d: want Never, Auto or Require", opts.Hugetlb)
 	}
+	if opts.Placement > Bind {
+		return nil, fmt.Errorf("hugepages: placement %d: want Local, Prefer or Bind", opts.Placement)
+	}
+	if opts.Node < -1 {
+		return nil, fmt.Errorf("hugepages: arena on NUMA node %d: want a node, or -1 for none", opts.Node)
+	}
 	note := ""
 	if opts.Hugetlb != Never {
-		m, err := h.hugetlb(size)
+		m, err := h.hugetlb(size, &opts)
 		if err == nil {
 			return newArena(m, size, ""), nil
 		}
 		if opts.Hugetlb == Require {
-			return nil, fmt.Errorf("hugepages: hugetlb arena of %s (%d pages of 2 MiB): %w", bytesText(uint64(size)), pages(size), err)
+			return nil, fmt.Errorf("hugepages: hugetlb arena of %s (%d pages of 2 MiB): %w", BytesText(uint64(size)), pages(size), err)
 		}
 		note = "no hugetlb: " + err.Error()
 	}
@@ -132,21 +165,21 @@ func allocFrom(h host, size int, opts Options) (*Arena, error) {
 	case size < PageBytes:
 		// Nothing to gain; the first touch would take a whole huge page.
 	default:
-		m, err := h.thp(size)
+		m, err := h.thp(size, &opts)
 		if err == nil {
 			return newArena(m, size, note), nil
 		}
 		note = join(note, "no thp: "+err.Error())
 	}
-	m, err := h.plain(size)
+	m, err := h.plain(size, &opts)
 	if err != nil {
-		return nil, fmt.Errorf("hugepages: arena of %s: %w: ask for less, or check memory, swap and vm.overcommit_memory", bytesText(uint64(size)), err)
+		return nil, fmt.Errorf("hugepages: arena of %s: %w: ask for less, or check memory, swap and vm.overcommit_memory", BytesText(uint64(size)), err)
 	}
 	return newArena(m, size, note), nil
 }
 
 func newArena(m mapping, size int, note string) *Arena {
-	return &Arena{mem: m.mem[:size:size], m: m, size: size, note: note}
+	return &Arena{mem: m.mem[:size:size], m: m, size: size, note: join(note, m.note)}
 }
 
 // Bytes returns the whole arena, of the size asked for, including what Slice
@@ -172,9 +205,9 @@ func (a *Arena) Left() int {
 func (a *Arena) Kind() Kind { return a.m.kind }
 
 // String describes the arena for reports: size, kind, and why it is not of a
-// better kind, as in "64 MiB thp (no hugetlb: ...)".
+// better kind or not where it was wanted, as in "64 MiB thp (no hugetlb: ...)".
 func (a *Arena) String() string {
-	s := bytesText(uint64(a.size)) + " " + a.m.kind.String()
+	s := BytesText(uint64(a.size)) + " " + a.m.kind.String()
 	if a.note != "" {
 		s += " (" + a.note + ")"
 	}
@@ -193,7 +226,7 @@ func (a *Arena) Free() error {
 		return nil
 	}
 	if err := a.m.free(); err != nil {
-		return fmt.Errorf("hugepages: free arena of %s: %w", bytesText(uint64(a.size)), err)
+		return fmt.Errorf("hugepages: free arena of %s: %w", BytesText(uint64(a.size)), err)
 	}
 	a.mem, a.m.mem, a.used = nil, nil, 0
 	return nil
@@ -203,14 +236,14 @@ func (a *Arena) Free() error {
 func pages(size int) int { return (size + PageBytes - 1) / PageBytes }
 
 func join(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }
 
-// bytesText writes a size in the largest binary unit that leaves it whole enough to read.
-func bytesText(n uint64) string {
+// BytesText writes a size in the largest binary unit that leaves it whole enough to read.
+func BytesText(n uint64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	f, u := float64(n), 0
 	for f >= 1024 && u < len(units)-1 {

@@ -12,20 +12,82 @@ var system = host{hugetlb: mapHugetlb, thp: mapTHP, plain: mapPlain}
 
 const protRW = unix.PROT_READ | unix.PROT_WRITE
 
-func mapHugetlb(size int) (mapping, error) {
+func mapHugetlb(size int, opts *Options) (mapping, error) {
 	// MAP_POPULATE because mmap only reserves pages, and a reservation does not cover
 	// everything: a cgroup limit or a memory policy still ends in SIGBUS at
 	// the first touch. But mmap does not fail if populating does, so look.
-	b, err := unix.Mmap(-1, 0, pages(size)*PageBytes, protRW,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB|unix.MAP_HUGE_2MB|unix.MAP_POPULATE)
+	flags := unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_HUGETLB | unix.MAP_HUGE_2MB
+	if !opts.ties() {
+		flags |= unix.MAP_POPULATE
+	}
+	b, err := unix.Mmap(-1, 0, pages(size)*PageBytes, protRW, flags)
 	if err != nil {
-		return mapping{}, poolError(pages(size), err)
+		return mapping{}, poolError(pages(size), opts, err)
 	}
-	if err := populated(b); err != nil {
+	m := mapping{mem: b, kind: KindHugetlb, free: func() error { return unix.Munmap(b) }}
+	if opts.ties() {
+		m.note = tie(b, opts)
+		err = populate(b)
+	} else {
+		err = populated(b)
+	}
+	if err != nil {
 		unmapErr := unix.Munmap(b) // first, for poolError to count without us
-		return mapping{}, errors.Join(poolError(pages(size), err), unmapErr)
+		return mapping{}, errors.Join(poolError(pages(size), opts, err), unmapErr)
 	}
-	return mapping{mem: b, kind: KindHugetlb, free: func() error { return unix.Munmap(b) }}, nil
+	return m, nil
+}
+
+// populate touches b, which is tied to a node by now, where the kernel can report
+// failure: since Linux 5.14.
+func populate(b []byte) error {
+	if err := unix.Madvise(b, unix.MADV_POPULATE_WRITE); err != nil {
+		if errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("hugetlb pages of a chosen node need Linux 5.14: madvise(MADV_POPULATE_WRITE): %w", err)
+		}
+		return fmt.Errorf("madvise(MADV_POPULATE_WRITE): %w", err)
+	}
+	return populated(b)
+}
+
+// tie binds b, of which nothing is touched yet, to the node that opts names. It
+// returns why that could not be done, "" when it was.
+func tie(b []byte, opts *Options) string {
+	mode := unix.MPOL_PREFERRED
+	if opts.Placement == Bind {
+		mode = unix.MPOL_BIND
+	}
+	err := mbind(b, mode, opts.Node)
+	if err == nil {
+		return ""
+	}
+	why := ""
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		why = " (no such node, or it has no memory, or our cpuset does not have it)"
+	case errors.Is(err, unix.EPERM):
+		why = " (a seccomp filter, as in containers: add the capability SYS_NICE)"
+	case errors.Is(err, unix.ENOSYS):
+		why = " (a kernel without NUMA)"
+	}
+	return fmt.Sprintf("not tied to node %d: mbind: %v%s", opts.Node, err, why)
+}
+
+// finish ties and locks b as opts asks, and returns what could not be done.
+func finish(b []byte, opts *Options) (note string) {
+	if opts.ties() {
+		note = tie(b, opts)
+	}
+	if opts.Lock {
+		if err := mlockOnFault(b); err != nil {
+			why := ""
+			if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EPERM) {
+				why = " (raise ulimit -l, LimitMEMLOCK= in systemd, or add CAP_IPC_LOCK)"
+			}
+			note = join(note, fmt.Sprintf("not locked: mlock2: %v%s", err, why))
+		}
+	}
+	return note
 }
 
 // populated returns an error unless each huge page of b is there, mincore(2).
@@ -45,22 +107,28 @@ func populated(b []byte) error {
 }
 
 // poolError adds what the pool holds and the command that enlarges it.
-func poolError(want int, err error) error {
-	const dir = "/sys/kernel/mm/hugepages/hugepages-2048kB"
-	sizes, serr := Status()
+func poolError(want int, opts *Options, err error) error {
+	root, serr := systemRoot()
+	var pools []Pool
+	if serr == nil {
+		pools, serr = PoolsFS(root)
+	}
 	if serr != nil {
 		return fmt.Errorf("%w (%w)", err, serr)
 	}
-	for _, s := range sizes {
-		if s.Bytes == PageBytes {
-			return fmt.Errorf("%w: %d of %d pages free, %d of these reserved; as root: echo %d > %s/nr_hugepages",
-				err, s.Free, s.Total, s.Reserved, s.Total+uint64(max(0, want-int(s.Available()))), dir)
-		}
+	p, serr := find(pools, PageBytes)
+	if serr != nil {
+		return fmt.Errorf("%w: %w", err, serr)
 	}
-	return fmt.Errorf("%w: the kernel has no 2 MiB pool (%s is missing)", err, dir)
+	if n, ok := p.On(opts.Node); ok && opts.Placement == Bind {
+		return fmt.Errorf("%w: node %d has %d of %d pages free; as root: fastsyn hugepages reserve --count %d --node %d",
+			err, n.Node, n.Free, n.Total, max(1, want-int(n.Free)), n.Node)
+	}
+	return fmt.Errorf("%w: %d of %d pages free, %d of these reserved; as root: echo %d > /%s",
+		err, p.Free, p.Total, p.Reserved, p.Total+uint64(max(0, want-int(p.Available()))), knob(PageBytes, AnyNode))
 }
 
-func mapTHP(size int) (mapping, error) {
+func mapTHP(size int, opts *Options) (mapping, error) {
 	mode, err := THPMode()
 	if err != nil {
 		return mapping{}, err
@@ -79,10 +147,10 @@ func mapTHP(size int) (mapping, error) {
 	if err := unix.Madvise(mem, unix.MADV_HUGEPAGE); err != nil {
 		return mapping{}, errors.Join(fmt.Errorf("madvise: %w", err), unix.Munmap(b))
 	}
-	return mapping{mem: mem, kind: KindTHP, free: func() error { return unix.Munmap(b) }}, nil
+	return mapping{mem: mem, kind: KindTHP, note: finish(mem, opts), free: func() error { return unix.Munmap(b) }}, nil
 }
 
-func mapPlain(size int) (mapping, error) {
+func mapPlain(size int, opts *Options) (mapping, error) {
 	b, err := unix.Mmap(-1, 0, size, protRW, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return mapping{}, err
@@ -92,5 +160,5 @@ func mapPlain(size int) (mapping, error) {
 	if err := unix.Madvise(b, unix.MADV_NOHUGEPAGE); err != nil && !errors.Is(err, unix.EINVAL) {
 		return mapping{}, errors.Join(fmt.Errorf("madvise: %w", err), unix.Munmap(b))
 	}
-	return mapping{mem: b, kind: KindPlain, free: func() error { return unix.Munmap(b) }}, nil
+	return mapping{mem: b, kind: KindPlain, note: finish(b, opts), free: func() error { return unix.Munmap(b) }}, nil
 }

@@ -132,8 +132,12 @@ func TestNoMappingLeaks(t *testing.T) {
 	require.Less(t, vmSize(t)-beforeSize, total/12)
 }
 
-// needPages skips when the pool cannot give n pages, or fails if CI promised them.
+// needPages sees to it that the pool has n pages to give: it adds them for the
+// time of the test if it may, else skips, or fails if CI promised them.
 func needPages(t *testing.T, n uint64) {
+	if !testing.Short() && available(t) < n && os.Geteuid() == 0 {
+		reserved(t, int(n))
+	}
 	dptest.Need(t, "hugepages")
 	require.GreaterOrEqual(t, available(t), n, "free 2 MiB pages; as root: echo %d > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", n)
 }

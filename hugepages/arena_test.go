@@ -3,6 +3,7 @@ package hugepages
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"sync"
@@ -48,13 +49,34 @@ func TestAllocRefuses(t *testing.T) {
 	}
 	_, err := Alloc(1, Options{Hugetlb: Require + 1})
 	require.ErrorContains(t, err, "want Never, Auto or Require")
+	_, err = Alloc(1, Options{Placement: Bind + 1})
+	require.ErrorContains(t, err, "want Local, Prefer or Bind")
+	_, err = Alloc(1, Options{Node: -2})
+	require.ErrorContains(t, err, "or -1 for none")
+}
+
+// What a step could not do besides giving memory is told with why it is not a better one.
+func TestNotesOfStepsAreTold(t *testing.T) {
+	fake, _ := fakeHost(KindHugetlb)
+	thp := fake.thp
+	fake.thp = func(size int, opts *Options) (mapping, error) {
+		m, err := thp(size, opts)
+		m.note = fmt.Sprintf("not tied to node %d", opts.Node)
+		return m, err
+	}
+	a, err := allocFrom(fake, PageBytes, Options{Hugetlb: Auto, Placement: Bind, Node: 7})
+	require.NoError(t, err)
+	require.Equal(t, "2 MiB thp (no hugetlb: hugetlb said no; not tied to node 7)", a.String())
+	a, err = allocFrom(fake, PageBytes, Options{Placement: Bind, Node: 7})
+	require.NoError(t, err)
+	require.Equal(t, "2 MiB thp (not tied to node 7)", a.String())
 }
 
 // fakeHost returns a host of which the named steps fail, and the list of steps it was asked for.
 func fakeHost(failing ...Kind) (host, *[]Kind) {
 	var asked []Kind
-	step := func(k Kind) func(int) (mapping, error) {
-		return func(size int) (mapping, error) {
+	step := func(k Kind) func(int, *Options) (mapping, error) {
+		return func(size int, _ *Options) (mapping, error) {
 			asked = append(asked, k)
 			for _, f := range failing {
 				if f == k {
@@ -199,6 +221,6 @@ func TestBytesText(t *testing.T) {
 		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB",
 		2 << 20: "2 MiB", 1 << 30: "1 GiB", 5 << 40: "5 TiB", math.MaxUint64: "16 EiB",
 	} {
-		require.Equal(t, want, bytesText(n))
+		require.Equal(t, want, BytesText(n))
 	}
 }

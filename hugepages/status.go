@@ -14,11 +14,11 @@ import (
 // PageSize is one hugetlb pool, in pages. See
 // Documentation/admin-guide/mm/hugetlbpage.rst of the kernel.
 type PageSize struct {
-	Bytes    uint64 // of one page
-	Total    uint64 // nr_hugepages, including surplus
-	Free     uint64 // not in use
-	Reserved uint64 // of the free ones, promised to mappings that have not touched them
-	Surplus  uint64 // beyond the configured size, within nr_overcommit_hugepages
+	Bytes    uint64 `json:"page_bytes"`     // of one page
+	Total    uint64 `json:"total_pages"`    // nr_hugepages, including surplus
+	Free     uint64 `json:"free_pages"`     // not in use
+	Reserved uint64 `json:"reserved_pages"` // of the free ones, promised to mappings that have not touched them
+	Surplus  uint64 `json:"surplus_pages"`  // beyond the configured size, within nr_overcommit_hugepages
 }
 
 // Available returns the pages that a new mapping can have.
@@ -31,7 +31,7 @@ func (p PageSize) Available() uint64 {
 
 // String describes the pool, as in "2 MiB: 3 of 8 pages free".
 func (p PageSize) String() string {
-	s := fmt.Sprintf("%s: %d of %d pages free", bytesText(p.Bytes), p.Free, p.Total)
+	s := fmt.Sprintf("%s: %d of %d pages free", BytesText(p.Bytes), p.Free, p.Total)
 	if p.Reserved > 0 {
 		s += fmt.Sprintf(", %d reserved", p.Reserved)
 	}

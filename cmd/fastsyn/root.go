@@ -48,6 +48,8 @@ would reset connections that it knows nothing of.
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newBench(), newServe(), newTrace(), newRSS(), newVersion())
+	root.AddCommand(newHugepages())
+	root.AddCommand(newDoctor())
 	return root
 }
 
