@@ -1,7 +1,5 @@
 package cookie
 
-import "crypto/cipher"
-
 // Opts says which options a handshake uses.
 type Opts uint8
 
@@ -129,6 +127,14 @@ func (k *Keys) Mint(dst []Minted, in []Input) {
 	if len(dst) != len(in) {
 		panic("cookie: Keys.Mint: dst and in differ in length")
 	}
+	if k.slot[k.epoch&1]().mintWide(dst, in, uint32(k.epoch)&1) {
+		return
+	}
+	if len(in) == 1 {
+		var b [1]block
+		k.mint(dst, in, b[:])
+		return
+	}
 	var b [lanes]block
 	for len(in) > 0 {
 		n := min(len(in), lanes)
@@ -144,10 +150,7 @@ func (k *Keys) mint(dst []Minted, in []Input, b []block) {
 		data := encode(&dst[i], &in[i], parity)
 		b[i].putCookie(&in[i].Sum, in[i].IRS, data)
 	}
-	aes := k.slot[parity]()
-	for i := range b {
-		b[i].encrypt(aes)
-	}
+	k.slot[parity]().encrypt(b)
 	for i := range b {
 		m := &dst[i]
 		if !m.OK {
@@ -217,6 +220,14 @@ func (k *Keys) Verify(dst []Result, in []VerifyInput) {
 	if len(dst) != len(in) {
 		panic("cookie: Keys.Verify: dst and in differ in length")
 	}
+	if k.slot[0]().verifyWide(k.slot[1](), dst, in, k.maxAge, k.skew) {
+		return
+	}
+	if len(in) == 1 {
+		var b [1]block
+		k.verify(dst, in, b[:])
+		return
+	}
 	var b [lanes]block
 	for len(in) > 0 {
 		n := min(len(in), lanes)
@@ -225,8 +236,11 @@ func (k *Keys) Verify(dst []Result, in []VerifyInput) {
 	}
 }
 
-// verify does one chunk; the slices have equal lengths.
+// verify does one chunk; the slices have equal lengths. Blocks for the even key fill b
+// from the front, blocks for the odd one from the back.
 func (k *Keys) verify(dst []Result, in []VerifyInput, b []block) {
+	var at [lanes]uint8
+	even, odd := 0, len(b)
 	for i := range b {
 		r, v := &dst[i], &in[i]
 		var data uint32
@@ -235,17 +249,21 @@ func (k *Keys) verify(dst []Result, in []VerifyInput, b []block) {
 		} else {
 			data = decodeN(r, v)
 		}
-		b[i].putCookie(&v.Sum, v.Seq-1, data)
-	}
-	aes := [2]cipher.Block{k.slot[0](), k.slot[1]()}
-	for i := range b {
-		if dst[i].OK {
-			b[i].encrypt(aes[dst[i].parity()])
+		pos := even
+		if r.parity() != 0 {
+			odd--
+			pos = odd
+		} else {
+			even++
 		}
+		at[i&(lanes-1)] = uint8(pos)
+		b[pos].putCookie(&v.Sum, v.Seq-1, data)
 	}
-	for i := range b {
+	k.slot[0]().encrypt(b[:even])
+	k.slot[1]().encrypt(b[even:])
+	for i := range dst {
 		r := &dst[i]
-		if r.OK && (b[i].mac()^r.ISS)>>r.Opts.lowBits() != 0 {
+		if r.OK && (b[at[i&(lanes-1)]].mac()^r.ISS)>>r.Opts.lowBits() != 0 {
 			*r = Result{Reason: ReasonMAC}
 		}
 	}

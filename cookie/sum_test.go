@@ -18,12 +18,24 @@ func TestAESVectors(t *testing.T) {
 		{"C.1", "000102030405060708090a0b0c0d0e0f", "00112233445566778899aabbccddeeff", "69c4e0d86a7b0430d8cdb78070b4c55a"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			p := newPRF([16]byte(unhex(t, v.key)))
-			b := block(unhex(t, v.in))
-			lo, hi := b.lo(), b.hi()
-			b.put(lo, hi)
-			b.encrypt(p())
-			require.Equal(t, v.out, hex.EncodeToString(b[:]))
+			for _, k := range kernels() {
+				c := newPRFOn([16]byte(unhex(t, v.key)), k)()
+				for n := range 70 {
+					b := make([]block, n)
+					for i := range b {
+						b[i] = block(unhex(t, v.in))
+					}
+					c.encrypt(b)
+					for i := range b {
+						require.Equal(t, v.out, hex.EncodeToString(b[i][:]), "%v n=%d i=%d", k, n, i)
+					}
+				}
+				in := block(unhex(t, v.in))
+				lo, hi := c.encryptOne(in.lo(), in.hi())
+				var b block
+				b.put(lo, hi)
+				require.Equal(t, v.out, hex.EncodeToString(b[:]), "%v", k)
+			}
 		})
 	}
 }
