@@ -56,6 +56,9 @@ func Kernel() string { return bestKernel.String() }
 // buffer: back to back each block waits for its stores to retire.
 const lanes = 16
 
+// few is the length of a batch from which going through blocks in memory pays.
+const few = 4
+
 // encryptGeneric replaces each block of b by its AES.
 func (c *cipherKey) encryptGeneric(b []block) {
 	for i := range b {

@@ -55,7 +55,11 @@ func (c *cipherKey) encrypt(b []block) {
 	if len(b) == 0 {
 		return
 	}
-	switch c.kernel {
+	k := c.kernel
+	if k > kernelAESNI && len(b) < few {
+		k = kernelAESNI // masks and wide loads of what was just written cost more
+	}
+	switch k {
 	case kernelVAES512:
 		encryptVAES512(&c.rk, &b[0], len(b))
 	case kernelVAES256:

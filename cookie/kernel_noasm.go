@@ -18,4 +18,6 @@ func (c *cipherKey) sumWide([]Sum, []Tuple) bool { return false }
 
 func (c *cipherKey) mintWide([]Minted, []Input, uint32) bool { return false }
 
-func (c *cipherKey) verifyWide(*cipherKey, []Result, []VerifyInput, uint32, uint32) bool { return false }
+func (c *cipherKey) verifyWide(*cipherKey, []Result, []VerifyInput, uint32, uint32) bool {
+	return false
+}

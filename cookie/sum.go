@@ -61,7 +61,7 @@ func (h *Hasher) Sum(dst []Sum, in []Tuple) {
 	if c.sumWide(dst, in) {
 		return
 	}
-	if len(in) < 4 { // nothing to interleave
+	if len(in) < few {
 		for i := range in {
 			c.sumOne(&dst[i], &in[i])
 		}
