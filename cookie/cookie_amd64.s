@@ -39,17 +39,6 @@ DATA tabShiftIndex<>+48(SB)/8, $0x0000000700000007
 DATA tabShiftIndex<>+56(SB)/8, $0x0000000700000007
 GLOBL tabShiftIndex<>(SB), RODATA|NOPTR, $64
 
-// Where the flags of a segment are: position 4j+i holds item 4i+j.
-DATA flagsAt<>+0(SB)/8, $0x000000c000000020
-DATA flagsAt<>+8(SB)/8, $0x0000020000000160
-DATA flagsAt<>+16(SB)/8, $0x000000e800000048
-DATA flagsAt<>+24(SB)/8, $0x0000022800000188
-DATA flagsAt<>+32(SB)/8, $0x0000011000000070
-DATA flagsAt<>+40(SB)/8, $0x00000250000001b0
-DATA flagsAt<>+48(SB)/8, $0x0000013800000098
-DATA flagsAt<>+56(SB)/8, $0x00000278000001d8
-GLOBL flagsAt<>(SB), RODATA|NOPTR, $64
-
 // 64 bytes of results from byte 0: four words from R0 and R0, then the fifth (mask 0x4210).
 DATA resWords0<>+0(SB)/8, $0x0000000100000000
 DATA resWords0<>+8(SB)/8, $0x0000000300000002
@@ -184,8 +173,6 @@ DATA c64<>+0(SB)/4, $64
 GLOBL c64<>(SB), RODATA|NOPTR, $4
 DATA cff<>+0(SB)/4, $0xff
 GLOBL cff<>(SB), RODATA|NOPTR, $4
-DATA cff00<>+0(SB)/4, $0xff00
-GLOBL cff00<>(SB), RODATA|NOPTR, $4
 DATA cffff<>+0(SB)/4, $0xffff
 GLOBL cffff<>(SB), RODATA|NOPTR, $4
 DATA c216<>+0(SB)/4, $216
@@ -371,6 +358,21 @@ loop:
 	VINSERTI32X4 $2, off+80(SI), z, z   \
 	VINSERTI32X4 $3, off+120(SI), z, z
 
+// HasTS of eight segments to the low byte of acc, the first to its top bit, and V6 to the
+// byte above. A Go bool is 0 or 1. Scalar, because the vector ports have enough to do.
+#define FLAG(acc, i) \
+	MOVWLZX i*40+32(SI), DX \
+	LEAL (DX)(acc*2), acc
+#define FLAGS(acc, a, b, c, d, e, f, g, h) \
+	MOVWLZX a*40+32(SI), acc \
+	FLAG(acc, b)  \
+	FLAG(acc, c)  \
+	FLAG(acc, d)  \
+	FLAG(acc, e)  \
+	FLAG(acc, f)  \
+	FLAG(acc, g)  \
+	FLAG(acc, h)
+
 // 64 bytes of results at off(DI).
 #define RESULTS(off, words, fifth, m, a, b) \
 	MOVL      m, BX             \
@@ -395,11 +397,10 @@ TEXT ·verifyVAES512(SB), NOSPLIT, $0-48
 	VPBROADCASTD BX, Z29
 	VMOVDQU64 tabMSS<>(SB), Z20
 	VMOVDQU64 tabShift<>(SB), Z21
-	VMOVDQU64 flagsAt<>(SB), Z22
 	VPTERNLOGD $0xff, Z30, Z30, Z30
 
 loop:
-	// Z0..Z3: Sum; Z4..Z7: Seq, Ack, TSEcr, TSNow; Z23: HasTS|V6; Z8: TSOff.
+	// Z0..Z3: Sum; Z4..Z7: Seq, Ack, TSEcr, TSNow; K3: TS; K1: V6; Z8: TSOff.
 	LOAD4(0, X0, Z0)
 	LOAD4(160, X1, Z1)
 	LOAD4(320, X2, Z2)
@@ -408,17 +409,24 @@ loop:
 	LOAD4(176, X5, Z5)
 	LOAD4(336, X6, Z6)
 	LOAD4(496, X7, Z7)
-	KXNORW     K1, K1, K1
-	VPXORD     Z23, Z23, Z23
-	VPGATHERDD (SI)(Z22*1), K1, Z23
+	FLAGS(R10, 15, 11, 7, 3, 14, 10, 6, 2)
+	FLAGS(R11, 13, 9, 5, 1, 12, 8, 4, 0)
+	MOVL  R11, R12
+	SHRL  $8, R12
+	MOVBLZX R10, R13
+	SHLL  $8, R13
+	MOVBLZX R11, R11
+	ORL   R11, R13
+	KMOVW R13, K3
+	ANDL  $0xff00, R10
+	ORL   R10, R12
+	KMOVW R12, K1
 	TRANSPOSE(Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z4, Z5, Z6, Z7)
 	WORD3(Z9, Z8)
 
-	// Z4: IRS; Z5: ISS; K3: TS; K1: V6.
+	// Z4: IRS; Z5: ISS.
 	VPADDD           Z30, Z5, Z5
 	VPADDD           Z30, Z4, Z4
-	VPTESTMD.BCST    cff<>(SB), Z23, K3
-	VPTESTMD.BCST    cff00<>(SB), Z23, K1
 
 	// Z9: low bits in form N; Z10: in form T; K2: odd epoch; Z12: index of the MSS.
 	VPSRLD           $24, Z5, Z9
