@@ -47,7 +47,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newServe(), newTrace(), newVersion())
+	root.AddCommand(newBench(), newCookie(), newServe(), newTrace(), newVersion())
 	return root
 }
 
