@@ -318,9 +318,11 @@ func TestCKI_020_Age(t *testing.T) {
 	}
 }
 
-func TestCKI_014_NoAllocation(t *testing.T) {
+func TestCKI_014_NoAllocation(t *testing.T) { eachKernel(t, noAllocation) }
+
+func noAllocation(t *testing.T) {
 	h, keys := NewHasher(testKey), testRing(t, 0).Load()
-	for _, n := range []int{1, 64} {
+	for _, n := range []int{1, 2, 5, 16, 33, 64} {
 		tuples, sums := make([]Tuple, n), make([]Sum, n)
 		in, minted := make([]Input, n), make([]Minted, n)
 		acks, results := make([]VerifyInput, n), make([]Result, n)

@@ -141,6 +141,27 @@ func TestCKI_009_LinuxOptionBitsAreOpen(t *testing.T) {
 	require.Equal(t, Result{IRS: testIRS, ISS: m.ISS, MSS: 1460, OK: true}, linuxVerify(l, ack, 1000), "CKI-011: taken without any")
 }
 
+// Four indices in two epochs: 8 of the 2^32 ACK numbers pass.
+func TestCKI_019_LinuxValuesAccepted(t *testing.T) {
+	l, values := testLinux(), map[uint32]bool{}
+	for _, v6 := range []bool{false, true} {
+		clear(values)
+		tuple := tupleN(40000, v6)
+		for count := uint32(999); count <= 1000; count++ {
+			base := linuxMint(l, LinuxInput{Tuple: tuple, IRS: testIRS, MSS: 536}, count).ISS
+			top := linuxMint(l, LinuxInput{Tuple: tuple, IRS: testIRS, MSS: 9000}, count).ISS
+			require.Equal(t, base+3, top)
+			for d := uint32(0); d < 1<<12; d++ { // around them nothing else passes
+				iss := base - 1<<11 + d
+				if linuxVerify(l, LinuxAck{Tuple: tuple, Seq: testIRS + 1, Ack: iss + 1}, 1000).OK {
+					values[iss] = true
+				}
+			}
+		}
+		require.Len(t, values, 8)
+	}
+}
+
 func TestLinuxNoAllocationAndLengths(t *testing.T) {
 	l := testLinux()
 	in, m := make([]LinuxInput, 64), make([]Minted, 64)
