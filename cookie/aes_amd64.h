@@ -27,8 +27,8 @@
 	ROUND1(VAESENC, 144, bcast, key, a)  \
 	ROUND1(VAESENCLAST, 160, bcast, key, a)
 
-#define CIPHER4(xor, bcast, key, a, b, c, d) \
-	ROUND4(xor, 0, bcast, key, a, b, c, d)        \
+// CIPHER4 behind the first round key.
+#define ROUNDS4(bcast, key, a, b, c, d) \
 	ROUND4(VAESENC, 16, bcast, key, a, b, c, d)   \
 	ROUND4(VAESENC, 32, bcast, key, a, b, c, d)   \
 	ROUND4(VAESENC, 48, bcast, key, a, b, c, d)   \
@@ -39,6 +39,10 @@
 	ROUND4(VAESENC, 128, bcast, key, a, b, c, d)  \
 	ROUND4(VAESENC, 144, bcast, key, a, b, c, d)  \
 	ROUND4(VAESENCLAST, 160, bcast, key, a, b, c, d)
+
+#define CIPHER4(xor, bcast, key, a, b, c, d) \
+	ROUND4(xor, 0, bcast, key, a, b, c, d)        \
+	ROUNDS4(bcast, key, a, b, c, d)
 
 #define ROUND8(op, off, bcast, key, a, b, c, d, e, f, g, h) \
 	ROUND4(op, off, bcast, key, a, b, c, d) \

@@ -39,6 +39,17 @@ DATA tabShiftIndex<>+48(SB)/8, $0x0000000700000007
 DATA tabShiftIndex<>+56(SB)/8, $0x0000000700000007
 GLOBL tabShiftIndex<>(SB), RODATA|NOPTR, $64
 
+// What the index of an MSS, and 8 for IPv6, are in the data under the MAC.
+DATA tabData<>+0(SB)/8, $0x0000010000000000
+DATA tabData<>+8(SB)/8, $0x0000030000000200
+DATA tabData<>+16(SB)/8, $0x0000050000000400
+DATA tabData<>+24(SB)/8, $0x0000070000000600
+DATA tabData<>+32(SB)/8, $0x0000018000000080
+DATA tabData<>+40(SB)/8, $0x0000038000000280
+DATA tabData<>+48(SB)/8, $0x0000058000000480
+DATA tabData<>+56(SB)/8, $0x0000078000000680
+GLOBL tabData<>(SB), RODATA|NOPTR, $64
+
 // 64 bytes of results from byte 0: four words from R0 and R0, then the fifth (mask 0x4210).
 DATA resWords0<>+0(SB)/8, $0x0000000100000000
 DATA resWords0<>+8(SB)/8, $0x0000000300000002
@@ -181,6 +192,8 @@ DATA cm8<>+0(SB)/4, $0xffffff00
 GLOBL cm8<>(SB), RODATA|NOPTR, $4
 DATA cm4<>+0(SB)/4, $0xfffffff0
 GLOBL cm4<>(SB), RODATA|NOPTR, $4
+DATA c112<>+0(SB)/4, $112
+GLOBL c112<>(SB), RODATA|NOPTR, $4
 DATA c128<>+0(SB)/4, $128
 GLOBL c128<>(SB), RODATA|NOPTR, $4
 DATA c256<>+0(SB)/4, $256
@@ -210,19 +223,21 @@ GLOBL c256<>(SB), RODATA|NOPTR, $4
 	VPUNPCKLDQ z3, z2, z2   \
 	VPUNPCKLQDQ z2, z0, z0
 
-// Words irs and data of all items xor-ed onto words 2 and 3 of their blocks Z0..Z3.
+// Words irs and data of all items, and the first round key at AX, xor-ed onto the blocks
+// Z0..Z3 of which they cover words 2 and 3.
 #define COVER(irs, data, zero, t0, t1, t2) \
+	VBROADCASTI32X4 (AX), Z16 \
 	VPXORD zero, zero, zero  \
 	VPUNPCKLDQ data, irs, t0 \
 	VPUNPCKHDQ data, irs, t1 \
 	VPUNPCKLQDQ t0, zero, t2 \
 	VPUNPCKHQDQ t0, zero, t0 \
-	VPXORD t2, Z0, Z0        \
-	VPXORD t0, Z1, Z1        \
+	VPTERNLOGD $0x96, Z16, t2, Z0        \
+	VPTERNLOGD $0x96, Z16, t0, Z1        \
 	VPUNPCKLQDQ t1, zero, t2 \
 	VPUNPCKHQDQ t1, zero, t1 \
-	VPXORD t2, Z2, Z2        \
-	VPXORD t1, Z3, Z3
+	VPTERNLOGD $0x96, Z16, t2, Z2        \
+	VPTERNLOGD $0x96, Z16, t1, Z3
 
 // func mintVAES512(rk *roundKeys, dst *Minted, in *Input, n int, parity uint32)
 // Requires AVX512F, AVX512VL, AVX512BW, AVX512DQ, VAES.
@@ -236,6 +251,7 @@ TEXT ·mintVAES512(SB), NOSPLIT, $0-36
 	VMOVDQU64 tabMSS<>(SB), Z20
 	VMOVDQU64 tabShift<>(SB), Z21
 	VMOVDQU64 tabShiftIndex<>(SB), Z22
+	VMOVDQU64 tabData<>(SB), Z28
 
 loop:
 	// Z0..Z3: Sum; Z4..Z7: IRS, TSNow, MSS|WScale|Opts, V6.
@@ -297,14 +313,11 @@ loop:
 	// Z19: data; Z24: index of the MSS.
 	VMOVDQA32        Z17, Z19
 	VMOVDQA32        Z15, K3, Z19
-	VPANDD.BCST      c14<>(SB), Z13, Z24
-	VPSLLD           $3, Z24, Z24
+	VPSLLD           $3, Z13, Z24
+	VPTERNLOGD.BCST  $0xf8, c112<>(SB), Z24, Z19
+	VPERMD           Z28, Z10, Z24
 	VPORD            Z24, Z19, Z19
 	VPANDD.BCST      c7<>(SB), Z10, Z24
-	VPSLLD           $8, Z24, Z25
-	VPANDD.BCST      c8<>(SB), Z10, Z26
-	VPSLLD           $4, Z26, Z26
-	VPTERNLOGD       $0xfe, Z26, Z25, Z19
 
 	// Z25: low bits of the ISS.
 	VPSLLD           $5, Z24, Z25
@@ -315,20 +328,18 @@ loop:
 	VPORD            Z23, Z25, Z25
 
 	// Z26: TSVal; Z11: MSS|WScale|Opts; Z12: OK.
-	VPANDD.BCST      c63<>(SB), Z19, Z26
-	VPSUBD           Z26, Z5, Z26
+	VPSUBD           Z19, Z5, Z26
 	VPANDD.BCST      c63<>(SB), Z26, Z26
 	VPSUBD           Z26, Z5, Z26
 	KANDW            K3, K5, K6
 	VPADDD.Z         Z8, Z26, K6, Z26
 	VPSLLD           $16, Z18, Z18
 	VPSLLD           $24, Z13, Z13
-	VPTERNLOGD       $0xfe, Z13, Z18, Z11
-	VMOVDQA32.Z      Z11, K5, Z11
+	VPTERNLOGD.Z     $0xfe, Z13, Z18, K5, Z11
 	VPBROADCASTD.Z   c1<>(SB), K5, Z12
 
 	COVER(Z4, Z19, Z5, Z8, Z9, Z13)
-	CIPHER4(VPXORQ, VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
+	ROUNDS4(VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
 	WORD0(Z0, Z1, Z2, Z3)
 
 	// ISS = low bits xor MAC without its low bits xor the top of the MAC.
@@ -336,8 +347,7 @@ loop:
 	VPSRLD           $28, Z0, K3, Z1
 	VPANDD.BCST      cm8<>(SB), Z0, Z2
 	VPANDD.BCST      cm4<>(SB), Z0, K3, Z2
-	VPTERNLOGD       $0x96, Z2, Z1, Z25
-	VMOVDQA32.Z      Z25, K5, Z25
+	VPTERNLOGD.Z     $0x96, Z2, Z1, K5, Z25
 
 	TRANSPOSE(Z25, Z26, Z11, Z12, Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7)
 	VMOVDQU64 Z4, 0(DI)
@@ -351,12 +361,14 @@ loop:
 	VZEROUPPER
 	RET
 
-// 16 bytes each of four segments at off(SI).
-#define LOAD4(off, x, z) \
-	VMOVDQU off(SI), x                  \
-	VINSERTI32X4 $1, off+40(SI), z, z   \
-	VINSERTI32X4 $2, off+80(SI), z, z   \
-	VINSERTI32X4 $3, off+120(SI), z, z
+// Four segments at off(SI): their Sums to s, Seq, Ack, TSEcr and TSNow to m.
+#define LOAD4(off, s, m, ya, a, yb, b) \
+	VMOVDQU off(SI), ya                 \
+	VMOVDQU off+80(SI), yb              \
+	VINSERTI64X4 $1, off+40(SI), a, a   \
+	VINSERTI64X4 $1, off+120(SI), b, b  \
+	VSHUFI64X2 $0x88, b, a, s           \
+	VSHUFI64X2 $0xdd, b, a, m
 
 // HasTS of eight segments to the low byte of acc, the first to its top bit, and V6 to the
 // byte above. A Go bool is 0 or 1. Scalar, because the vector ports have enough to do.
@@ -401,14 +413,10 @@ TEXT ·verifyVAES512(SB), NOSPLIT, $0-48
 
 loop:
 	// Z0..Z3: Sum; Z4..Z7: Seq, Ack, TSEcr, TSNow; K3: TS; K1: V6; Z8: TSOff.
-	LOAD4(0, X0, Z0)
-	LOAD4(160, X1, Z1)
-	LOAD4(320, X2, Z2)
-	LOAD4(480, X3, Z3)
-	LOAD4(16, X4, Z4)
-	LOAD4(176, X5, Z5)
-	LOAD4(336, X6, Z6)
-	LOAD4(496, X7, Z7)
+	LOAD4(0, Z0, Z4, Y8, Z8, Y9, Z9)
+	LOAD4(160, Z1, Z5, Y10, Z10, Y11, Z11)
+	LOAD4(320, Z2, Z6, Y12, Z12, Y13, Z13)
+	LOAD4(480, Z3, Z7, Y14, Z14, Y15, Z15)
 	FLAGS(R10, 15, 11, 7, 3, 14, 10, 6, 2)
 	FLAGS(R11, 13, 9, 5, 1, 12, 8, 4, 0)
 	MOVL  R11, R12
@@ -484,8 +492,6 @@ loop:
 	VPXORD           Z7, Z7, K4, Z7
 	VPCMPUD          $6, Z28, Z7, K3, K6
 
-	COVER(Z4, Z15, Z24, Z25, Z26, Z27)
-
 	// One key will do if all parities agree.
 	MOVQ  R8, AX
 	KMOVW K2, DX
@@ -494,20 +500,25 @@ loop:
 	MOVQ  R9, AX
 	CMPL  DX, $0xffff
 	JEQ   single
-	VMOVDQA64 Z0, Z24
-	VMOVDQA64 Z1, Z25
-	VMOVDQA64 Z2, Z26
-	VMOVDQA64 Z3, Z27
-	CIPHER4(VPXORQ, VBROADCASTI32X4, Z16, Z24, Z25, Z26, Z27)
+	COVER(Z4, Z15, Z24, Z25, Z26, Z27)
+	VPXORD (R8), X16, X17 // from one first round key to the other
+	VSHUFI32X4 $0, Z17, Z17, Z17
+	VPXORD Z17, Z0, Z24
+	VPXORD Z17, Z1, Z25
+	VPXORD Z17, Z2, Z26
+	VPXORD Z17, Z3, Z27
+	ROUNDS4(VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
 	MOVQ  R8, AX
-	CIPHER4(VPXORQ, VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
+	ROUNDS4(VBROADCASTI32X4, Z16, Z24, Z25, Z26, Z27)
 	WORD0(Z24, Z25, Z26, Z27)
 	WORD0(Z0, Z1, Z2, Z3)
+	KNOTW K2, K2
 	VMOVDQA32 Z24, K2, Z0
 	JMP   judge
 
 single:
-	CIPHER4(VPXORQ, VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
+	COVER(Z4, Z15, Z24, Z25, Z26, Z27)
+	ROUNDS4(VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
 	WORD0(Z0, Z1, Z2, Z3)
 
 judge:
