@@ -50,112 +50,6 @@ DATA tabData<>+48(SB)/8, $0x0000058000000480
 DATA tabData<>+56(SB)/8, $0x0000078000000680
 GLOBL tabData<>(SB), RODATA|NOPTR, $64
 
-// 64 bytes of results from byte 0: four words from R0 and R0, then the fifth (mask 0x4210).
-DATA resWords0<>+0(SB)/8, $0x0000000100000000
-DATA resWords0<>+8(SB)/8, $0x0000000300000002
-DATA resWords0<>+16(SB)/8, $0x0000000400000000
-DATA resWords0<>+24(SB)/8, $0x0000000600000005
-DATA resWords0<>+32(SB)/8, $0x0000000000000007
-DATA resWords0<>+40(SB)/8, $0x0000000900000008
-DATA resWords0<>+48(SB)/8, $0x0000000b0000000a
-DATA resWords0<>+56(SB)/8, $0x0000000c00000000
-GLOBL resWords0<>(SB), RODATA|NOPTR, $64
-
-DATA resFifth0<>+0(SB)/8, $0x0000000000000000
-DATA resFifth0<>+8(SB)/8, $0x0000000000000000
-DATA resFifth0<>+16(SB)/8, $0x0000000000000000
-DATA resFifth0<>+24(SB)/8, $0x0000000000000000
-DATA resFifth0<>+32(SB)/8, $0x0000000400000000
-DATA resFifth0<>+40(SB)/8, $0x0000000000000000
-DATA resFifth0<>+48(SB)/8, $0x0000000000000000
-DATA resFifth0<>+56(SB)/8, $0x0000000000000008
-GLOBL resFifth0<>(SB), RODATA|NOPTR, $64
-
-// 64 bytes of results from byte 64: four words from R0 and R1, then the fifth (mask 0x2108).
-DATA resWords1<>+0(SB)/8, $0x0000000e0000000d
-DATA resWords1<>+8(SB)/8, $0x000000000000000f
-DATA resWords1<>+16(SB)/8, $0x0000001100000010
-DATA resWords1<>+24(SB)/8, $0x0000001300000012
-DATA resWords1<>+32(SB)/8, $0x0000001400000000
-DATA resWords1<>+40(SB)/8, $0x0000001600000015
-DATA resWords1<>+48(SB)/8, $0x0000000000000017
-DATA resWords1<>+56(SB)/8, $0x0000001900000018
-GLOBL resWords1<>(SB), RODATA|NOPTR, $64
-
-DATA resFifth1<>+0(SB)/8, $0x0000000000000000
-DATA resFifth1<>+8(SB)/8, $0x0000000c00000000
-DATA resFifth1<>+16(SB)/8, $0x0000000000000000
-DATA resFifth1<>+24(SB)/8, $0x0000000000000000
-DATA resFifth1<>+32(SB)/8, $0x0000000000000001
-DATA resFifth1<>+40(SB)/8, $0x0000000000000000
-DATA resFifth1<>+48(SB)/8, $0x0000000500000000
-DATA resFifth1<>+56(SB)/8, $0x0000000000000000
-GLOBL resFifth1<>(SB), RODATA|NOPTR, $64
-
-// 64 bytes of results from byte 128: four words from R1 and R2, then the fifth (mask 0x1084).
-DATA resWords2<>+0(SB)/8, $0x0000000b0000000a
-DATA resWords2<>+8(SB)/8, $0x0000000c00000000
-DATA resWords2<>+16(SB)/8, $0x0000000e0000000d
-DATA resWords2<>+24(SB)/8, $0x000000000000000f
-DATA resWords2<>+32(SB)/8, $0x0000001100000010
-DATA resWords2<>+40(SB)/8, $0x0000001300000012
-DATA resWords2<>+48(SB)/8, $0x0000001400000000
-DATA resWords2<>+56(SB)/8, $0x0000001600000015
-GLOBL resWords2<>(SB), RODATA|NOPTR, $64
-
-DATA resFifth2<>+0(SB)/8, $0x0000000000000000
-DATA resFifth2<>+8(SB)/8, $0x0000000000000009
-DATA resFifth2<>+16(SB)/8, $0x0000000000000000
-DATA resFifth2<>+24(SB)/8, $0x0000000d00000000
-DATA resFifth2<>+32(SB)/8, $0x0000000000000000
-DATA resFifth2<>+40(SB)/8, $0x0000000000000000
-DATA resFifth2<>+48(SB)/8, $0x0000000000000002
-DATA resFifth2<>+56(SB)/8, $0x0000000000000000
-GLOBL resFifth2<>(SB), RODATA|NOPTR, $64
-
-// 64 bytes of results from byte 192: four words from R2 and R3, then the fifth (mask 0x0842).
-DATA resWords3<>+0(SB)/8, $0x0000000000000007
-DATA resWords3<>+8(SB)/8, $0x0000000900000008
-DATA resWords3<>+16(SB)/8, $0x0000000b0000000a
-DATA resWords3<>+24(SB)/8, $0x0000000c00000000
-DATA resWords3<>+32(SB)/8, $0x0000000e0000000d
-DATA resWords3<>+40(SB)/8, $0x000000000000000f
-DATA resWords3<>+48(SB)/8, $0x0000001100000010
-DATA resWords3<>+56(SB)/8, $0x0000001300000012
-GLOBL resWords3<>(SB), RODATA|NOPTR, $64
-
-DATA resFifth3<>+0(SB)/8, $0x0000000600000000
-DATA resFifth3<>+8(SB)/8, $0x0000000000000000
-DATA resFifth3<>+16(SB)/8, $0x0000000000000000
-DATA resFifth3<>+24(SB)/8, $0x000000000000000a
-DATA resFifth3<>+32(SB)/8, $0x0000000000000000
-DATA resFifth3<>+40(SB)/8, $0x0000000e00000000
-DATA resFifth3<>+48(SB)/8, $0x0000000000000000
-DATA resFifth3<>+56(SB)/8, $0x0000000000000000
-GLOBL resFifth3<>(SB), RODATA|NOPTR, $64
-
-// 64 bytes of results from byte 256: four words from R3 and R3, then the fifth (mask 0x8421).
-DATA resWords4<>+0(SB)/8, $0x0000000400000000
-DATA resWords4<>+8(SB)/8, $0x0000000600000005
-DATA resWords4<>+16(SB)/8, $0x0000000000000007
-DATA resWords4<>+24(SB)/8, $0x0000000900000008
-DATA resWords4<>+32(SB)/8, $0x0000000b0000000a
-DATA resWords4<>+40(SB)/8, $0x0000000c00000000
-DATA resWords4<>+48(SB)/8, $0x0000000e0000000d
-DATA resWords4<>+56(SB)/8, $0x000000000000000f
-GLOBL resWords4<>(SB), RODATA|NOPTR, $64
-
-DATA resFifth4<>+0(SB)/8, $0x0000000000000003
-DATA resFifth4<>+8(SB)/8, $0x0000000000000000
-DATA resFifth4<>+16(SB)/8, $0x0000000700000000
-DATA resFifth4<>+24(SB)/8, $0x0000000000000000
-DATA resFifth4<>+32(SB)/8, $0x0000000000000000
-DATA resFifth4<>+40(SB)/8, $0x000000000000000b
-DATA resFifth4<>+48(SB)/8, $0x0000000000000000
-DATA resFifth4<>+56(SB)/8, $0x0000000f00000000
-GLOBL resFifth4<>(SB), RODATA|NOPTR, $64
-
-
 DATA c1<>+0(SB)/4, $1
 GLOBL c1<>(SB), RODATA|NOPTR, $4
 DATA c2<>+0(SB)/4, $2
@@ -385,19 +279,34 @@ loop:
 	FLAG(acc, g)  \
 	FLAG(acc, h)
 
-// 64 bytes of results at off(DI).
-#define RESULTS(off, words, fifth, m, a, b) \
-	MOVL      m, BX             \
-	KMOVW     BX, K1            \
-	VMOVDQU64 words<>(SB), Z0   \
-	VMOVDQU64 fifth<>(SB), Z1   \
-	VPERMI2D  b, a, Z0          \
-	VPERMD    Z2, Z1, K1, Z0    \
-	VMOVDQU64 Z0, off(DI)
+// A round of two schedules, at R9 and R8, for four registers each.
+#define BOTH(op, off) \
+	VBROADCASTI32X4 off(R9), Z16  \
+	VBROADCASTI32X4 off(R8), Z17  \
+	op Z16, Z0, Z0      \
+	op Z17, Z24, Z24    \
+	op Z16, Z1, Z1      \
+	op Z17, Z25, Z25    \
+	op Z16, Z2, Z2      \
+	op Z17, Z26, Z26    \
+	op Z16, Z3, Z3      \
+	op Z17, Z27, Z27
+
+// Words 0 to 3 of four results in z, the lanes of which are 20 bytes apart from off(DI) on.
+#define RESULTS(off, x, z) \
+	VMOVDQU x, off(DI)                  \
+	VEXTRACTI32X4 $1, z, off+20(DI)     \
+	VEXTRACTI32X4 $2, z, off+40(DI)     \
+	VEXTRACTI32X4 $3, z, off+60(DI)
+
+// Word 4 of item i, from lane l of what is on the stack.
+#define RESULT4(i, l) \
+	MOVL fifth-(64-4*l)(SP), BX         \
+	MOVL BX, i*20+16(DI)
 
 // func verifyVAES512(even, odd *roundKeys, dst *Result, in *VerifyInput, n int, maxAge, skew uint32)
 // Requires AVX512F, AVX512VL, AVX512BW, AVX512DQ, VAES.
-TEXT ·verifyVAES512(SB), NOSPLIT, $0-48
+TEXT ·verifyVAES512(SB), NOSPLIT, $64-48
 	MOVQ even+0(FP), R8
 	MOVQ odd+8(FP), R9
 	MOVQ dst+16(FP), DI
@@ -507,9 +416,16 @@ loop:
 	VPXORD Z17, Z1, Z25
 	VPXORD Z17, Z2, Z26
 	VPXORD Z17, Z3, Z27
-	ROUNDS4(VBROADCASTI32X4, Z16, Z0, Z1, Z2, Z3)
-	MOVQ  R8, AX
-	ROUNDS4(VBROADCASTI32X4, Z16, Z24, Z25, Z26, Z27)
+	BOTH(VAESENC, 16)
+	BOTH(VAESENC, 32)
+	BOTH(VAESENC, 48)
+	BOTH(VAESENC, 64)
+	BOTH(VAESENC, 80)
+	BOTH(VAESENC, 96)
+	BOTH(VAESENC, 112)
+	BOTH(VAESENC, 128)
+	BOTH(VAESENC, 144)
+	BOTH(VAESENCLAST, 160)
 	WORD0(Z24, Z25, Z26, Z27)
 	WORD0(Z0, Z1, Z2, Z3)
 	KNOTW K2, K2
@@ -540,11 +456,27 @@ judge:
 	VMOVDQA32.Z      Z18, K7, Z18
 
 	TRANSPOSE(Z4, Z5, Z7, Z18, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15)
-	RESULTS(0, resWords0, resFifth0, $0x4210, Z12, Z12)
-	RESULTS(64, resWords1, resFifth1, $0x2108, Z12, Z13)
-	RESULTS(128, resWords2, resFifth2, $0x1084, Z13, Z14)
-	RESULTS(192, resWords3, resFifth3, $0x0842, Z14, Z15)
-	RESULTS(256, resWords4, resFifth4, $0x8421, Z15, Z15)
+	VMOVDQU64 Z2, fifth-64(SP)
+	RESULTS(0, X12, Z12)
+	RESULTS(80, X13, Z13)
+	RESULTS(160, X14, Z14)
+	RESULTS(240, X15, Z15)
+	RESULT4(0, 0)
+	RESULT4(1, 4)
+	RESULT4(2, 8)
+	RESULT4(3, 12)
+	RESULT4(4, 1)
+	RESULT4(5, 5)
+	RESULT4(6, 9)
+	RESULT4(7, 13)
+	RESULT4(8, 2)
+	RESULT4(9, 6)
+	RESULT4(10, 10)
+	RESULT4(11, 14)
+	RESULT4(12, 3)
+	RESULT4(13, 7)
+	RESULT4(14, 11)
+	RESULT4(15, 15)
 	ADDQ $640, SI
 	ADDQ $320, DI
 	SUBQ $16, CX
