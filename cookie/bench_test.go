@@ -11,61 +11,133 @@ func perItem(b *testing.B, n int, what string) {
 }
 
 func BenchmarkSum(b *testing.B) {
-	h := NewHasher(testKey)
-	for _, v6 := range []bool{false, true} {
-		for _, n := range []int{1, 64} {
-			b.Run(fmt.Sprintf("v6=%v/batch=%d", v6, n), func(b *testing.B) {
-				in, dst := make([]Tuple, n), make([]Sum, n)
-				for i := range in {
-					in[i] = tupleN(uint32(i), v6)
-				}
-				b.ReportAllocs()
-				for b.Loop() {
-					h.Sum(dst, in)
-				}
-				perItem(b, n, "tuple")
-			})
-		}
-	}
-}
-
-func BenchmarkMint(b *testing.B) {
-	keys := testRing(b, 0).Load()
-	for _, ts := range []bool{false, true} {
-		for _, n := range []int{1, 64} {
-			b.Run(fmt.Sprintf("ts=%v/batch=%d", ts, n), func(b *testing.B) {
-				in, dst := benchInputs(n, ts), make([]Minted, n)
-				b.ReportAllocs()
-				for b.Loop() {
-					keys.Mint(dst, in)
-				}
-				perItem(b, n, "cookie")
-			})
-		}
-	}
-}
-
-func BenchmarkVerify(b *testing.B) {
-	keys := testRing(b, 0).Load()
-	for _, ts := range []bool{false, true} {
-		for _, good := range []bool{true, false} {
-			for _, n := range []int{1, 64} {
-				b.Run(fmt.Sprintf("ts=%v/good=%v/batch=%d", ts, good, n), func(b *testing.B) {
-					in, minted := benchInputs(n, ts), make([]Minted, n)
-					keys.Mint(minted, in)
-					ack, dst := make([]VerifyInput, n), make([]Result, n)
-					for i := range ack {
-						ack[i] = ackFor(&in[i], &minted[i], 40)
-						if !good {
-							ack[i].Ack ^= 0x10000
-						}
+	for _, k := range kernels() {
+		for _, v6 := range []bool{false, true} {
+			for _, n := range []int{1, 16, 64} {
+				b.Run(fmt.Sprintf("impl=%v/v6=%v/batch=%d", k, v6, n), func(b *testing.B) {
+					h := &Hasher{prf: newPRFOn(testKey, k)}
+					in, dst := make([]Tuple, n), make([]Sum, n)
+					for i := range in {
+						in[i] = tupleN(uint32(i), v6)
 					}
 					b.ReportAllocs()
 					for b.Loop() {
-						keys.Verify(dst, ack)
+						h.Sum(dst, in)
 					}
-					perItem(b, n, "ack")
+					perItem(b, n, "tuple")
 				})
+			}
+		}
+	}
+}
+
+// BenchmarkSipHash is one hash of a 16-byte message, as the kernel's cookie takes two of.
+func BenchmarkSipHash(b *testing.B) {
+	k := newSipKey(&testKey)
+	var h uint64
+	for b.Loop() {
+		h = k.sum2(h, 1)
+	}
+}
+
+func BenchmarkSumOne(b *testing.B) {
+	for _, k := range kernels() {
+		b.Run(fmt.Sprintf("impl=%v", k), func(b *testing.B) {
+			h := &Hasher{prf: newPRFOn(testKey, k)}
+			t := tupleN(1, false)
+			b.ReportAllocs()
+			for b.Loop() {
+				t.RemotePort ^= uint16(h.SumOne(&t).Hash) // each waits for the one before
+			}
+		})
+	}
+}
+
+// BenchmarkMint and BenchmarkVerify hold the yardstick as well: the kernel's cookies, with
+// SipHash-2-4 in Go, one at a time, from the same fields (impl=siphash).
+func BenchmarkMint(b *testing.B) {
+	for _, ts := range []bool{false, true} {
+		in := benchInputs(64, ts)
+		linux := make([]LinuxInput, 64)
+		for i := range linux {
+			linux[i] = LinuxInput{
+				Tuple: tupleN(uint32(i), false), IRS: in[i].IRS, TSNow: in[i].TSNow,
+				TSOff: in[i].Sum.TSOff, MSS: in[i].MSS, WScale: in[i].WScale, Opts: in[i].Opts,
+			}
+		}
+		b.Run(fmt.Sprintf("impl=siphash/ts=%v/batch=64", ts), func(b *testing.B) {
+			l, dst := testLinux(), make([]Minted, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range linux {
+					l.Mint(dst[i:i+1], linux[i:i+1], 1000)
+				}
+			}
+			perItem(b, 64, "cookie")
+		})
+		for _, k := range kernels() {
+			for _, n := range []int{1, 16, 64} {
+				b.Run(fmt.Sprintf("impl=%v/ts=%v/batch=%d", k, ts, n), func(b *testing.B) {
+					onKernel(k, func() {
+						keys, dst := testRing(b, 0).Load(), make([]Minted, n)
+						b.ReportAllocs()
+						for b.Loop() {
+							keys.Mint(dst, in[:n])
+						}
+						perItem(b, n, "cookie")
+					})
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkVerify: good are honest ACKs of this epoch; bad are forged, with both parities.
+func BenchmarkVerify(b *testing.B) {
+	for _, ts := range []bool{false, true} {
+		for _, good := range []bool{true, false} {
+			in := benchInputs(64, ts)
+			forge := func(i int, ack uint32) uint32 {
+				if good {
+					return ack
+				}
+				return ack ^ uint32(i)*0x9e3779b9 ^ 0x10000
+			}
+			linux, l := make([]LinuxAck, 64), testLinux()
+			for i := range linux {
+				syn := LinuxInput{Tuple: tupleN(uint32(i), false), IRS: in[i].IRS, TSNow: in[i].TSNow, TSOff: in[i].Sum.TSOff, MSS: 1460, WScale: 7, Opts: in[i].Opts}
+				m := linuxMint(l, syn, 1000)
+				linux[i] = LinuxAck{Tuple: syn.Tuple, Seq: syn.IRS + 1, Ack: forge(i, m.ISS+1), TSEcr: m.TSVal, TSNow: syn.TSNow + 40, TSOff: syn.TSOff, HasTS: ts}
+			}
+			b.Run(fmt.Sprintf("impl=siphash/ts=%v/good=%v/batch=64", ts, good), func(b *testing.B) {
+				dst := make([]Result, 64)
+				b.ReportAllocs()
+				for b.Loop() {
+					for i := range linux {
+						l.Verify(dst[i:i+1], linux[i:i+1], 1001)
+					}
+				}
+				perItem(b, 64, "ack")
+			})
+			for _, k := range kernels() {
+				for _, n := range []int{1, 16, 64} {
+					b.Run(fmt.Sprintf("impl=%v/ts=%v/good=%v/batch=%d", k, ts, good, n), func(b *testing.B) {
+						onKernel(k, func() {
+							keys, minted := testRing(b, 0).Load(), make([]Minted, n)
+							keys.Mint(minted, in[:n])
+							ack, dst := make([]VerifyInput, n), make([]Result, n)
+							for i := range ack {
+								ack[i] = ackFor(&in[i], &minted[i], 40)
+								ack[i].Ack = forge(i, ack[i].Ack)
+							}
+							b.ReportAllocs()
+							for b.Loop() {
+								keys.Verify(dst, ack)
+							}
+							perItem(b, n, "ack")
+						})
+					})
+				}
 			}
 		}
 	}

@@ -1,7 +1,5 @@
 package cookie
 
-import "crypto/cipher"
-
 // Opts says which options a handshake uses.
 type Opts uint8
 
@@ -111,9 +109,9 @@ const (
 	tsMask = 1<<tsBits - 1
 )
 
-// putCookie lays out the block of the package comment.
-func (b *block) putCookie(s *Sum, irs, data uint32) {
-	b.put(s.Hash, uint64(s.ISN^irs)|uint64(s.TSOff^data)<<32)
+// cover returns the block of the package comment.
+func (s *Sum) cover(irs, data uint32) (lo, hi uint64) {
+	return s.Hash, uint64(s.ISN^irs) | uint64(s.TSOff^data)<<32
 }
 
 // mac returns the bits that an ISS takes its MAC from.
@@ -129,6 +127,19 @@ func (k *Keys) Mint(dst []Minted, in []Input) {
 	if len(dst) != len(in) {
 		panic("cookie: Keys.Mint: dst and in differ in length")
 	}
+	if k.slot[k.epoch&1]().mintWide(dst, in, uint32(k.epoch)&1) {
+		return
+	}
+	if len(in) < few {
+		c := k.slot[k.epoch&1]()
+		for i := range in {
+			v := &in[i]
+			data := encode(&dst[i], v, uint32(k.epoch)&1)
+			lo, _ := c.encryptOne(v.Sum.cover(v.IRS, data))
+			dst[i].seal(uint32(lo))
+		}
+		return
+	}
 	var b [lanes]block
 	for len(in) > 0 {
 		n := min(len(in), lanes)
@@ -142,19 +153,19 @@ func (k *Keys) mint(dst []Minted, in []Input, b []block) {
 	parity := uint32(k.epoch) & 1
 	for i := range b {
 		data := encode(&dst[i], &in[i], parity)
-		b[i].putCookie(&in[i].Sum, in[i].IRS, data)
+		b[i].put(in[i].Sum.cover(in[i].IRS, data))
 	}
-	aes := k.slot[parity]()
+	k.slot[parity]().encrypt(b)
 	for i := range b {
-		b[i].encrypt(aes)
+		dst[i].seal(b[i].mac())
 	}
-	for i := range b {
-		m := &dst[i]
-		if !m.OK {
-			continue
-		}
+}
+
+// seal adds the MAC to what encode wrote.
+func (m *Minted) seal(mac uint32) {
+	if m.OK {
 		n := m.Opts.lowBits()
-		h := b[i].mac() >> n << n
+		h := mac >> n << n
 		m.ISS ^= h | h>>(32-n)
 	}
 }
@@ -217,6 +228,18 @@ func (k *Keys) Verify(dst []Result, in []VerifyInput) {
 	if len(dst) != len(in) {
 		panic("cookie: Keys.Verify: dst and in differ in length")
 	}
+	if k.slot[0]().verifyWide(k.slot[1](), dst, in, k.maxAge, k.skew) {
+		return
+	}
+	if len(in) < few {
+		for i := range in {
+			r, v := &dst[i], &in[i]
+			data := k.decode(r, v)
+			lo, _ := k.slot[r.parity()]().encryptOne(v.Sum.cover(v.Seq-1, data))
+			r.judge(uint32(lo))
+		}
+		return
+	}
 	var b [lanes]block
 	for len(in) > 0 {
 		n := min(len(in), lanes)
@@ -225,30 +248,44 @@ func (k *Keys) Verify(dst []Result, in []VerifyInput) {
 	}
 }
 
-// verify does one chunk; the slices have equal lengths.
+// verify does one chunk; the slices have equal lengths. Blocks for the even key fill b
+// from the front, blocks for the odd one from the back.
 func (k *Keys) verify(dst []Result, in []VerifyInput, b []block) {
+	var at [lanes]uint8
+	even, odd := 0, len(b)
 	for i := range b {
 		r, v := &dst[i], &in[i]
-		var data uint32
-		if v.HasTS {
-			data = k.decodeT(r, v)
+		data := k.decode(r, v)
+		pos := even
+		if r.parity() != 0 {
+			odd--
+			pos = odd
 		} else {
-			data = decodeN(r, v)
+			even++
 		}
-		b[i].putCookie(&v.Sum, v.Seq-1, data)
+		at[i&(lanes-1)] = uint8(pos)
+		b[pos].put(v.Sum.cover(v.Seq-1, data))
 	}
-	aes := [2]cipher.Block{k.slot[0](), k.slot[1]()}
-	for i := range b {
-		if dst[i].OK {
-			b[i].encrypt(aes[dst[i].parity()])
-		}
+	k.slot[0]().encrypt(b[:even])
+	k.slot[1]().encrypt(b[even:])
+	for i := range dst {
+		dst[i].judge(b[at[i&(lanes-1)]].mac())
 	}
-	for i := range b {
-		r := &dst[i]
-		if r.OK && (b[i].mac()^r.ISS)>>r.Opts.lowBits() != 0 {
-			*r = Result{Reason: ReasonMAC}
-		}
+}
+
+// judge refuses what decode took to be good if the MAC is another.
+func (r *Result) judge(mac uint32) {
+	if r.OK && (mac^r.ISS)>>r.Opts.lowBits() != 0 {
+		*r = Result{Reason: ReasonMAC}
 	}
+}
+
+// decode fills r as if the cookie were good, and returns the data its MAC covers.
+func (k *Keys) decode(r *Result, in *VerifyInput) (data uint32) {
+	if in.HasTS {
+		return k.decodeT(r, in)
+	}
+	return decodeN(r, in)
 }
 
 // parity returns that of the epoch a cookie claims.
@@ -256,7 +293,7 @@ func (r *Result) parity() uint32 {
 	return (r.ISS ^ r.ISS>>(32-r.Opts.lowBits())) & 1
 }
 
-// decodeN fills r as if the cookie were good, and returns the data its MAC covers.
+// decodeN is decode for form N.
 func decodeN(r *Result, in *VerifyInput) (data uint32) {
 	iss := in.Ack - 1
 	low := (iss ^ iss>>24) & 0xff
@@ -275,7 +312,7 @@ func decodeN(r *Result, in *VerifyInput) (data uint32) {
 	return data
 }
 
-// decodeT is decodeN for form T; it refuses an impossible time before any AES.
+// decodeT is decode for form T; it refuses an impossible time before any AES.
 func (k *Keys) decodeT(r *Result, in *VerifyInput) (data uint32) {
 	ts := in.TSEcr - in.Sum.TSOff
 	age := in.TSNow - ts

@@ -3,6 +3,7 @@ package cookie
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,9 @@ func eachForm(t *testing.T, f func(t *testing.T, in Input)) {
 
 // Computed with HKDF and AES from Python's hmac and `openssl enc -aes-128-ecb` after
 // the package comment. They pin the format, which a fleet of mixed builds shares.
-func TestCookieVectors(t *testing.T) {
+func TestCookieVectors(t *testing.T) { eachKernel(t, cookieVectors) }
+
+func cookieVectors(t *testing.T) {
 	keys := testRing(t, 0).Load()
 	require.EqualValues(t, 28486800, keys.Epoch())
 	v4, v6 := tupleN(40000, false), tupleN(40000, true)
@@ -62,7 +65,11 @@ func TestCookieVectors(t *testing.T) {
 		},
 	} {
 		v.in.IRS, v.in.TSNow, v.want.OK = testIRS, 1_000_000, true
-		require.Equal(t, v.want, mintOne(keys, v.in), v.name)
+		for n := range 40 { // every way a batch can go
+			in, got := slices.Repeat([]Input{v.in}, n), make([]Minted, n)
+			keys.Mint(got, in)
+			require.Equal(t, slices.Repeat([]Minted{v.want}, n), got, v.name)
+		}
 	}
 
 	fleet, err := testSecret(t).Hasher()
@@ -311,9 +318,11 @@ func TestCKI_020_Age(t *testing.T) {
 	}
 }
 
-func TestCKI_014_NoAllocation(t *testing.T) {
+func TestCKI_014_NoAllocation(t *testing.T) { eachKernel(t, noAllocation) }
+
+func noAllocation(t *testing.T) {
 	h, keys := NewHasher(testKey), testRing(t, 0).Load()
-	for _, n := range []int{1, 64} {
+	for _, n := range []int{1, 2, 5, 16, 33, 64} {
 		tuples, sums := make([]Tuple, n), make([]Sum, n)
 		in, minted := make([]Input, n), make([]Minted, n)
 		acks, results := make([]VerifyInput, n), make([]Result, n)

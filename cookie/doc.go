@@ -69,6 +69,8 @@
 //	FreeBSD  256     2^-24    1.1 s
 //	dpvs     9600    2^-18.8  0.03 s
 //
+// The tests of CKI-019 count the first three and try random ACKs against them.
+//
 // In form T a sender that does not know the tuple's TSOff must also hit a time
 // between now and two epochs ago, 2^-15 more for 60 s epochs. But the sender
 // chooses the form by adding or leaving out the option, so an endpoint that
@@ -85,6 +87,19 @@
 // good for one to two epochs. Types that hold or reveal a secret print, log and
 // marshal as "[redacted]".
 //
-// AES comes from crypto/aes, which runs in constant time on CPUs with AES
-// instructions; elsewhere its tables may leak timing to a local observer.
+// # Kernels
+//
+// AES runs in 512-bit, 256-bit or 128-bit registers on amd64, whichever is the best the
+// machine has ([Kernel]); elsewhere, and with the build tag purego, crypto/aes does
+// it, which is also the specification the others are tested against. With AES
+// instructions it runs in constant time; without, the tables of crypto/aes may leak
+// timing to a local observer. From 16 lanes on the 512-bit kernel does all of Sum, Mint and
+// Verify; shorter batches go through Go. docs/adr/0012 has the numbers.
+//
+// # Other cookies
+//
+// [FastOpen] makes Fast Open cookies (RFC 7413) in two forms, from a [Secret] and as Linux
+// does. [Linux] is the SYN cookie of the Linux kernel, exactly, for interoperation and as a
+// yardstick; it leaves open what the forms above close. [Peek] reads what a cookie shows
+// without a key.
 package cookie

@@ -23,7 +23,13 @@ func TestISN_003_SecretsNeverPrint(t *testing.T) {
 	ring := testRing(t, 0)
 	tuple := tupleN(1, false)
 	sum := hasher.SumOne(&tuple)
+	fast, err := secret.FastOpen(secret)
+	require.NoError(t, err)
+	linuxFast, err := NewLinuxFastOpen("a0bf63f7-ed803d81-cd641d30-cebc4a90")
+	require.NoError(t, err)
+	linux := NewLinux(testKey, testKey)
 	values := map[string]any{
+		"FastOpen": *fast, "*FastOpen": fast, "Linux FastOpen": linuxFast, "Linux": *linux, "*Linux": linux,
 		"Secret": secret, "*Secret": &secret, "Hasher": *hasher, "*Hasher": hasher,
 		"Keys": *ring.Load(), "*Keys": ring.Load(), "*Ring": ring, "Sum": sum, "*Sum": &sum,
 	}
@@ -77,17 +83,28 @@ func TestISN_003_SecretsNeverPrintFromFields(t *testing.T) {
 		k Keys
 		r *Ring
 		p *Keys
+		f *FastOpen
+		l Linux
 	}
 	// The roots of this test, recomputed: what fmt must not find.
 	prk, err := hkdf.Extract(sha256.New, testMaterial, []byte(saltLabel))
 	require.NoError(t, err)
-	var roundKey []byte // as crypto/aes holds it in words
+	var schedule []byte
+	var roundKey []byte // as crypto/aes, or SipHash, holds it in words
 	for i := range 4 {
 		w := tupleKey[4*i:]
 		roundKey = fmt.Append(roundKey, " ", binary.LittleEndian.Uint32(w), " ", binary.BigEndian.Uint32(w))
+		if i%2 == 0 {
+			roundKey = fmt.Append(roundKey, " ", binary.LittleEndian.Uint64(w))
+		}
 	}
-	v := holder{secret, secret, *hasher, *ring.Load(), ring, ring.Load()}
-	require.NotNil(t, []any{v.s, v.h, v.k, v.r, v.p})
+	for _, w := range hasher.prf().rk { // the bytes of the whole schedule, in any order of printing
+		schedule = append(schedule, w)
+	}
+	fast, err := secret.FastOpen(secret)
+	require.NoError(t, err)
+	v := holder{secret, secret, *hasher, *ring.Load(), ring, ring.Load(), fast, *NewLinux(tupleKey, tupleKey)}
+	require.NotNil(t, []any{v.s, v.h, v.k, v.r, v.p, v.f, v.l})
 	for _, format := range []string{"%v", "%+v", "%#v", "%x", "%X", "%s", "%q", "%d", "%o", "%b", "%t", "%w"} {
 		for _, out := range []string{fmt.Sprintf(format, v), fmt.Sprintf(format, &v), fmt.Sprintf(format, []holder{v})} {
 			if format != "%w" {
@@ -96,7 +113,7 @@ func TestISN_003_SecretsNeverPrintFromFields(t *testing.T) {
 			for _, word := range bytes.Fields(roundKey) {
 				require.NotContains(t, out, string(word), format)
 			}
-			for _, material := range [][]byte{prk, tupleKey[:], testMaterial} {
+			for _, material := range [][]byte{prk, tupleKey[:], testMaterial, schedule[16:]} {
 				// Twelve bytes: a shorter run of digits can stand in an address by chance.
 				for off := range len(material) - 11 {
 					part := material[off : off+12]

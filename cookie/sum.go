@@ -1,7 +1,6 @@
 package cookie
 
 import (
-	"crypto/cipher"
 	"fmt"
 	"log/slog"
 )
@@ -58,82 +57,81 @@ func (h *Hasher) Sum(dst []Sum, in []Tuple) {
 	if len(dst) != len(in) {
 		panic("cookie: Hasher.Sum: dst and in differ in length")
 	}
+	c := h.prf()
+	if c.sumWide(dst, in) {
+		return
+	}
+	if len(in) < few {
+		for i := range in {
+			c.sumOne(&dst[i], &in[i])
+		}
+		return
+	}
 	var b [lanes]block
 	for len(in) > 0 {
 		n := min(len(in), lanes)
-		h.sum(dst[:n], in[:n], b[:n])
+		c.sum(dst[:n], in[:n], b[:n])
 		dst, in = dst[n:], in[n:]
 	}
 }
 
 // SumOne returns the Sum of one tuple.
-func (h *Hasher) SumOne(t *Tuple) Sum {
+func (h *Hasher) SumOne(t *Tuple) (s Sum) {
+	h.prf().sumOne(&s, t)
+	return s
+}
+
+func (c *cipherKey) sumOne(s *Sum, t *Tuple) {
+	ports := uint64(t.RemotePort) | uint64(t.LocalPort)<<16
+	var lo, hi uint64
 	if t.Is4() {
-		var b block
-		b.put4(t)
-		b.encrypt(h.prf())
-		return b.sum()
+		lo, hi = c.encryptOne(t.RemoteLo&0xffffffff|t.LocalLo<<32, ports|domain4<<32)
+	} else {
+		lo, hi = c.encryptOne(0, ports|domain6<<32)
+		lo, hi = c.encryptOne(lo^t.RemoteHi, hi^t.RemoteLo)
+		lo, hi = c.encryptOne(lo^t.LocalHi, hi^t.LocalLo)
 	}
-	var dst [1]Sum
-	var b [1]block
-	in := [1]Tuple{*t}
-	h.sum(dst[:], in[:], b[:])
-	return dst[0]
-}
-
-// put4 lays out the block of an IPv4 tuple.
-func (b *block) put4(t *Tuple) {
-	b.put(t.RemoteLo&0xffffffff|t.LocalLo<<32, uint64(t.RemotePort)|uint64(t.LocalPort)<<16|domain4<<32)
-}
-
-func (b *block) sum() Sum {
-	hi := b.hi()
-	return Sum{Hash: b.lo(), ISN: uint32(hi), TSOff: uint32(hi >> 32)}
+	s.Hash, s.ISN, s.TSOff = lo, uint32(hi), uint32(hi>>32)
 }
 
 // sum does one chunk; the slices have equal lengths.
-func (h *Hasher) sum(dst []Sum, in []Tuple, b []block) {
-	aes, v6 := h.prf(), false
+func (c *cipherKey) sum(dst []Sum, in []Tuple, b []block) {
+	v6 := false
 	for i := range b {
 		t := &in[i]
+		ports := uint64(t.RemotePort) | uint64(t.LocalPort)<<16
 		if t.Is4() {
-			b[i].put4(t)
+			b[i].put(t.RemoteLo&0xffffffff|t.LocalLo<<32, ports|domain4<<32)
 		} else {
-			b[i].put(0, uint64(t.RemotePort)|uint64(t.LocalPort)<<16|domain6<<32)
+			b[i].put(0, ports|domain6<<32)
 			v6 = true
 		}
 	}
+	c.encrypt(b)
 	for i := range b {
-		b[i].encrypt(aes)
+		lo, hi := b[i].lo(), b[i].hi()
+		dst[i].Hash, dst[i].ISN, dst[i].TSOff = lo, uint32(hi), uint32(hi>>32)
 	}
 	if v6 {
-		chain(aes, in, b)
-	}
-	for i := range b {
-		dst[i] = b[i].sum()
+		c.chain(dst, in, b)
 	}
 }
 
-// chain adds the two address blocks of each IPv6 tuple.
-func chain(aes cipher.Block, in []Tuple, b []block) {
+// chain adds the two address blocks of each IPv6 tuple; the results of the others
+// are in dst and stay.
+func (c *cipherKey) chain(dst []Sum, in []Tuple, b []block) {
 	for i := range b {
-		if t := &in[i]; !t.Is4() {
-			b[i].put(b[i].lo()^t.RemoteHi, b[i].hi()^t.RemoteLo)
-		}
+		b[i].put(b[i].lo()^in[i].RemoteHi, b[i].hi()^in[i].RemoteLo)
 	}
+	c.encrypt(b)
+	for i := range b {
+		b[i].put(b[i].lo()^in[i].LocalHi, b[i].hi()^in[i].LocalLo)
+	}
+	c.encrypt(b)
 	for i := range b {
 		if !in[i].Is4() {
-			b[i].encrypt(aes)
-		}
-	}
-	for i := range b {
-		if t := &in[i]; !t.Is4() {
-			b[i].put(b[i].lo()^t.LocalHi, b[i].hi()^t.LocalLo)
-		}
-	}
-	for i := range b {
-		if !in[i].Is4() {
-			b[i].encrypt(aes)
+			lo, hi := b[i].lo(), b[i].hi()
+			dst[i].Hash, dst[i].ISN, dst[i].TSOff = lo, uint32(hi), uint32(hi>>32)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,12 +19,24 @@ func TestAESVectors(t *testing.T) {
 		{"C.1", "000102030405060708090a0b0c0d0e0f", "00112233445566778899aabbccddeeff", "69c4e0d86a7b0430d8cdb78070b4c55a"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			p := newPRF([16]byte(unhex(t, v.key)))
-			b := block(unhex(t, v.in))
-			lo, hi := b.lo(), b.hi()
-			b.put(lo, hi)
-			b.encrypt(p())
-			require.Equal(t, v.out, hex.EncodeToString(b[:]))
+			for _, k := range kernels() {
+				c := newPRFOn([16]byte(unhex(t, v.key)), k)()
+				for n := range 70 {
+					b := make([]block, n)
+					for i := range b {
+						b[i] = block(unhex(t, v.in))
+					}
+					c.encrypt(b)
+					for i := range b {
+						require.Equal(t, v.out, hex.EncodeToString(b[i][:]), "%v n=%d i=%d", k, n, i)
+					}
+				}
+				in := block(unhex(t, v.in))
+				lo, hi := c.encryptOne(in.lo(), in.hi())
+				var b block
+				b.put(lo, hi)
+				require.Equal(t, v.out, hex.EncodeToString(b[:]), "%v", k)
+			}
 		})
 	}
 }
@@ -37,11 +50,22 @@ func unhex(t *testing.T, s string) []byte {
 
 // Computed with `openssl enc -aes-128-ecb` from the byte layout in Sum's comment.
 func TestSumVectors(t *testing.T) {
-	h := NewHasher(testKey)
 	v4 := Tuple{RemoteLo: 0xffff_c6336402, LocalLo: 0xffff_c0000201, RemotePort: 40000, LocalPort: 80}
-	require.Equal(t, Sum{0x687d2fb47c98828c, 0xdcba283a, 0x4c4a4a9f}, h.SumOne(&v4))
 	v6 := Tuple{0x20010db8_00000000, 2, 0x20010db8_00000000, 1, 40000, 80}
-	require.Equal(t, Sum{0xee7fac41a8ed71d9, 0x962b2ed2, 0xa545a208}, h.SumOne(&v6))
+	eachKernel(t, func(t *testing.T) {
+		h := NewHasher(testKey)
+		for tuple, want := range map[Tuple]Sum{
+			v4: {0x687d2fb47c98828c, 0xdcba283a, 0x4c4a4a9f},
+			v6: {0xee7fac41a8ed71d9, 0x962b2ed2, 0xa545a208},
+		} {
+			require.Equal(t, want, h.SumOne(&tuple))
+			for n := range 40 {
+				dst := make([]Sum, n)
+				h.Sum(dst, slices.Repeat([]Tuple{tuple}, n))
+				require.Equal(t, slices.Repeat([]Sum{want}, n), dst)
+			}
+		}
+	})
 }
 
 func TestSumBatchEqualsSingle(t *testing.T) {

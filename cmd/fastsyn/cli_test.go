@@ -44,7 +44,7 @@ func TestHelpHasExamples(t *testing.T) {
 			require.Contains(t, out, "--"+flag)
 		}
 	}
-	require.ElementsMatch(t, []string{"bench", "doctor", "hugepages", "rss", "serve", "trace", "version"}, names)
+	require.ElementsMatch(t, []string{"bench", "cookie", "doctor", "hugepages", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
@@ -59,7 +59,7 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{"bnech", `did you mean "bench"?`},
-		{"frobnicate", "known: bench, doctor, hugepages, rss, serve, trace, version"},
+		{"frobnicate", "known: bench, cookie, doctor, hugepages, rss, serve, trace, version"},
 		{"bench --duraton 5s", `did you mean "--duration"?`},
 		{"bench --zzzzzzzzzz", "unknown flag --zzzzzzzzzz"},
 		{"bench --duration", "needs an argument"},
@@ -178,14 +178,14 @@ func TestSecretFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "secret")
 	require.NoError(t, os.WriteFile(name, []byte("sixteen bytes or more\n"), 0o644))
 	require.NoError(t, os.Chmod(name, 0o644))
-	_, err := readSecret(name)
+	_, _, err := loadSecret(name)
 	require.ErrorContains(t, err, "chmod 600")
 	require.NoError(t, os.Chmod(name, 0o600))
-	s, err := readSecret(name)
+	s, _, err := loadSecret(name)
 	require.NoError(t, err)
 	require.True(t, s.IsSet())
 	require.NoError(t, os.WriteFile(name, []byte("tooshortsecret"), 0o600))
-	_, err = readSecret(name)
+	_, _, err = loadSecret(name)
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "tooshortsecret")
 }

@@ -47,9 +47,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newServe(), newTrace(), newRSS(), newVersion())
-	root.AddCommand(newHugepages())
-	root.AddCommand(newDoctor())
+	root.AddCommand(newBench(), newServe(), newTrace(), newCookie(), newRSS(), newHugepages(), newDoctor(), newVersion())
 	return root
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn"
-	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -48,6 +45,7 @@ Applications:
   accept     keep the flow until the peer closes it
   discard    the same, text is counted (RFC 863)
   echo-once  send the first segment of text back, then close
+` + secretHelp + `
 ` + exitHelp,
 		Example: `  # Two addresses, two ports, cookies only under pressure.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --addr fd00::2/64 --listen :80 --listen :443
@@ -67,7 +65,7 @@ Applications:
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", "accept, discard or echo-once")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
-	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: random)")
+	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
 	optionFlags(cmd, &e.NoTimestamps, &e.NoSACK, &e.NoWScale)
 	f.IntVar(&e.MaxFlows, "max-flows", 0, "records per worker: half-open, established, TIME-WAIT (0: 65536)")
@@ -132,33 +130,12 @@ func (o *serveFlags) flags() (err error) {
 		slices.Reverse(cpus)
 		o.cfg.CPUs = cpus[:len(cpus)-1]
 	}
-	if o.secretFile != "" {
-		if o.cfg.Secret, err = readSecret(o.secretFile); err != nil {
-			return err
-		}
-		o.cfg.Engine.CookieFleet = true // another node may have sent the SYN-ACK
+	var found bool
+	if o.cfg.Secret, found, err = loadSecret(o.secretFile); err != nil {
+		return err
 	}
+	o.cfg.Engine.CookieFleet = found // another node may have sent the SYN-ACK
 	return nil
-}
-
-// readSecret reads a secret from a file that only its owner and group can read.
-func readSecret(name string) (cookie.Secret, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return cookie.Secret{}, fmt.Errorf("--secret-file: %w", err)
-	}
-	if m := info.Mode().Perm(); m&0o027 != 0 && runtime.GOOS != "windows" {
-		return cookie.Secret{}, fmt.Errorf("--secret-file %s: mode %04o lets others read or change it; run chmod 600 %s", name, m, name)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return cookie.Secret{}, fmt.Errorf("--secret-file: %w", err)
-	}
-	s, err := cookie.NewSecret([]byte(strings.TrimRight(string(b), "\r\n")))
-	if err != nil {
-		return cookie.Secret{}, fmt.Errorf("--secret-file %s: %w", name, err)
-	}
-	return s, nil
 }
 
 func runServe(cmd *cobra.Command, o *serveFlags) error {
