@@ -45,6 +45,9 @@ type Config struct {
 	Pools []string
 	// Gateways are next hops for what is not on the link, at most one per family.
 	Gateways []string
+	// Listeners accept connections from the first frame on; Handle adds more
+	// while the endpoint runs.
+	Listeners []Listener
 	// Engine configures the handshake engines. MTU 0 takes the port's.
 	Engine handshake.Config
 	// Secret keys cookies, sequence numbers and timestamp offsets; nodes that
@@ -62,6 +65,12 @@ type Config struct {
 	Raw    func(worker int) Raw
 	// Logger gets what happens on the control path. Nil: nothing.
 	Logger *slog.Logger
+}
+
+// Listener is an address and who accepts there.
+type Listener struct {
+	Addr      string // as in Handle
+	Callbacks Callbacks
 }
 
 func parsePrefixes(what string, in []string) ([]netip.Prefix, error) {

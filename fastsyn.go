@@ -97,6 +97,12 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		}
 		ep.workers = append(ep.workers, w)
 	}
+	for _, l := range cfg.Listeners {
+		// Nobody runs the workers yet, so their functions are called right here.
+		if err := ep.handle(l.Addr, l.Callbacks, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
+			return nil, err
+		}
+	}
 	for _, w := range ep.workers {
 		go w.Run()
 	}
@@ -129,7 +135,13 @@ func (ep *Endpoint) Net() *worker.Net { return ep.net }
 func (ep *Endpoint) Workers() []*Worker { return ep.workers }
 
 // Handle accepts connections to addr (":80", "10.0.0.2:80") with cb, on every worker.
+// Until it returns, segments to addr are answered by resets; Config.Listeners has no such gap.
 func (ep *Endpoint) Handle(addr string, cb Callbacks) error {
+	return ep.handle(addr, cb, (*Worker).Do)
+}
+
+// handle runs the registration on each worker by way of do.
+func (ep *Endpoint) handle(addr string, cb Callbacks, do func(w *Worker, fn func()) error) error {
 	ap, err := ParseListen(addr)
 	if err != nil {
 		return err
@@ -143,7 +155,7 @@ func (ep *Endpoint) Handle(addr string, cb Callbacks) error {
 	}
 	for _, w := range ep.workers {
 		var err error
-		if e := w.Do(func() {
+		if e := do(w, func() {
 			var app uint16
 			if app, err = w.AddApp(cb); err == nil {
 				err = w.Listen(local, ap.Port(), app)

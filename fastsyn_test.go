@@ -45,6 +45,21 @@ func TestOpenErrors(t *testing.T) {
 	require.NoError(t, a.Close(), "closing twice is closing once")
 }
 
+// Listeners of the configuration are checked like those of Handle.
+func TestListenersErrors(t *testing.T) {
+	cfg := fastsyn.Config{Port: "loop:listeners", Addrs: []string{"192.0.2.1/24"}, Listeners: []fastsyn.Listener{{Addr: ":80"}, {Addr: ":80"}}}
+	_, err := fastsyn.Open(cfg)
+	require.ErrorIs(t, err, handshake.ErrListenerExists)
+	cfg.Listeners = []fastsyn.Listener{{Addr: "198.51.100.1:80"}}
+	_, err = fastsyn.Open(cfg)
+	require.ErrorContains(t, err, "not an address of this endpoint")
+	cfg.Listeners = []fastsyn.Listener{{Addr: ":80"}}
+	ep, err := fastsyn.Open(cfg)
+	require.NoError(t, err, "a failed Open leaves the name free")
+	require.ErrorIs(t, ep.Handle(":80", fastsyn.Callbacks{}), handshake.ErrListenerExists)
+	require.NoError(t, ep.Close())
+}
+
 func TestHandleErrors(t *testing.T) {
 	ep, err := fastsyn.Open(fastsyn.Config{Port: "loop:handle", Addrs: []string{"192.0.2.1/24"}})
 	require.NoError(t, err)

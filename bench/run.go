@@ -222,10 +222,9 @@ func (r *run) openServer(sp dataplane.Spec) error {
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
-	if r.server, err = fastsyn.Open(c); err != nil {
-		return err
-	}
-	return r.server.Handle(fmt.Sprintf(":%d", serverPort), fastsyn.Callbacks{AutoClose: true})
+	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: fastsyn.Callbacks{AutoClose: true}}}
+	r.server, err = fastsyn.Open(c)
+	return err
 }
 
 func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {

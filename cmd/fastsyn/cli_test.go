@@ -220,9 +220,9 @@ func TestServe(t *testing.T) {
 		t.Run(policy, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "serve.json")
 			other, stop := startServe(t, &serveFlags{app: "echo-once", cookies: policy, polling: "adaptive", print: true, json: file})
-			got := make(chan string, 10)
+			got, why := make(chan string, 10), make(chan fastsyn.CloseReason, 10)
 			ep, err := fastsyn.Open(fastsyn.Config{Device: other, Addrs: []string{"198.18.1.1/16"}, Source: func(int) fastsyn.Source {
-				return &dialer{n: 5, got: got}
+				return &dialer{n: 5, got: got, why: why}
 			}})
 			require.NoError(t, err)
 			for range 5 {
@@ -231,6 +231,12 @@ func TestServe(t *testing.T) {
 					require.Equal(t, "hello", text)
 				case <-time.After(time.Minute):
 					t.Fatal("no echo within a minute")
+				}
+				select { // refused would mean that the server was there before its listener
+				case reason := <-why:
+					require.Equal(t, handshake.ReasonDone, reason)
+				case <-time.After(time.Minute):
+					t.Fatal("no end within a minute")
 				}
 			}
 			ep.Stop()
@@ -260,6 +266,7 @@ func TestServe(t *testing.T) {
 type dialer struct {
 	n   int
 	got chan string
+	why chan fastsyn.CloseReason
 	app uint16
 	set bool
 }
@@ -274,12 +281,8 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 		d.app, _ = w.AddApp(fastsyn.Callbacks{
 			Established: func(f *fastsyn.Flow) { f.Reply([]byte("hello"), false) },
 			Data:        func(_ *fastsyn.Flow, p []byte) { d.got <- string(p) },
-			Closed: func(_ *fastsyn.Flow, why fastsyn.CloseReason) {
-				if why == handshake.ReasonRefused { // the server did not listen yet
-					d.n++
-				}
-			},
-			AutoClose: true,
+			Closed:      func(_ *fastsyn.Flow, why fastsyn.CloseReason) { d.why <- why },
+			AutoClose:   true,
 		})
 	}
 	for ; d.n > 0; d.n-- {
@@ -288,7 +291,7 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 			return now
 		}
 	}
-	return now + 1e6 // an attempt may have been refused meanwhile
+	return 1 << 62
 }
 
 // A terminal that does not read costs lines, never the worker's time.

@@ -159,19 +159,19 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	if o.json == "-" {
 		stdout = cmd.ErrOrStderr()
 	}
+	p := newPrinter(stdout, o.print)
+	defer p.close()
+	for _, l := range o.listen {
+		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p)})
+	}
 	ep, err := fastsyn.Open(o.cfg)
 	if err != nil {
 		return err
 	}
-	p := newPrinter(stdout, o.print)
-	defer p.close()
 	begin := time.Now()
-	r, err := o.accept(ctx, cmd, ep, p)
+	r := o.accept(ctx, cmd, ep, p)
 	ep.Stop()
 	p.close()
-	if err != nil {
-		return errors.Join(err, ep.Close())
-	}
 	var failed error
 	for _, w := range ep.Workers() {
 		failed = errors.Join(failed, w.Err())
@@ -190,14 +190,8 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	return err
 }
 
-// accept listens and waits for the end.
-func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn.Endpoint, p *printer) (*serveReport, error) {
-	cb := o.callbacks(p)
-	for _, l := range o.listen {
-		if err := ep.Handle(l, cb); err != nil {
-			return nil, err
-		}
-	}
+// accept says what is listened on and waits for the end.
+func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn.Endpoint, p *printer) *serveReport {
 	info := ep.Info()
 	for _, l := range o.listen {
 		p.line("listening on %s at %s (%s, queues %d), app %s, cookies %s", l, strings.Join(o.cfg.Addrs, " "), o.cfg.Port, info.Queues, o.app, o.cookies)
@@ -213,7 +207,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 		}()
 	}
 	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
-	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies}, nil
+	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies}
 }
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {

@@ -396,3 +396,32 @@ func TestRunEndsOnDeviceFailure(t *testing.T) {
 	<-r.Done()
 	require.ErrorIs(t, r.Err(), dataplane.ErrUnknownDriver)
 }
+
+// AutoClose closes flows of either origin, with and without a PeerClosed callback.
+func TestAutoCloseOfActiveFlows(t *testing.T) {
+	for _, cb := range []Callbacks{{AutoClose: true}, {AutoClose: true, PeerClosed: func(*Flow) {}}, {}} {
+		r := newRig(t, handshake.Config{MaxFlows: 64})
+		app, err := r.AddApp(cb)
+		require.NoError(t, err)
+		r.send(t, arpFrame(1, broadcastMAC, peer4, own4)) // teaches the way to the peer
+		_, err = r.Connect(&wire.Tuple{Remote: peer4, Local: own4, RemotePort: 80, LocalPort: 40001}, app)
+		require.NoError(t, err)
+		out := r.step(t, 1000)
+		require.Len(t, out, 1)
+		p := parse(t, out[0])
+		s := wire.Segment{
+			Tuple: wire.Tuple{Remote: peer4, Local: own4, RemotePort: 80, LocalPort: 40001},
+			Seq:   500, Ack: p.Seg.Seq + 1, Flags: wire.FlagSYN | wire.FlagACK, Win: 65535,
+		}
+		require.Len(t, r.send(t, tcpFrame(r, s, 0)), 1)
+		s.Seq, s.Flags = 501, wire.FlagFIN|wire.FlagACK
+		out = r.send(t, tcpFrame(r, s, 0))
+		require.NotEmpty(t, out)
+		p = parse(t, out[len(out)-1])
+		require.NotZero(t, p.Seg.Flags&wire.FlagFIN, "our FIN follows theirs")
+		s.Seq, s.Ack, s.Flags = 502, p.Seg.Seq+1, wire.FlagACK
+		r.send(t, tcpFrame(r, s, 0))
+		require.Zero(t, r.Engine().Flows)
+		require.Equal(t, uint64(1), r.Engine().Done)
+	}
+}

@@ -21,8 +21,9 @@ type Callbacks struct {
 	// Closed is the last call for a flow. For a failed attempt it is the only
 	// one. It is not called after the application's own Abort.
 	Closed func(f *Flow, why handshake.CloseReason)
-	// AutoClose has the engine answer a FIN with its own in the same segment,
-	// before any callback: not for applications that reply to what came with it.
+	// AutoClose closes when the peer does. On accepted flows the engine answers a
+	// FIN with its own in the same segment, before any callback: not for
+	// applications that reply to what came with it.
 	AutoClose bool
 }
 

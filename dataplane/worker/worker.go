@@ -356,11 +356,12 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 		case handshake.EventAcked:
 			w.texts.release(ev.Flow.Index())
 		case handshake.EventPeerClosed:
-			switch {
-			case cb.PeerClosed != nil:
+			if cb.PeerClosed != nil {
 				cb.PeerClosed(&w.flow)
-			case !cb.AutoClose:
-				w.engine.Close(ev.Flow)
+			}
+			// The engine closes passive flows with AutoClose itself; then this does nothing.
+			if cb.PeerClosed == nil || cb.AutoClose {
+				w.engine.CloseEvent(ev)
 			}
 		case handshake.EventClosed:
 			w.texts.release(ev.Flow.Index())
