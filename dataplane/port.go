@@ -44,7 +44,6 @@ type Caps struct {
 	ReplyRoom int  // capacity guaranteed for a received frame
 	FrameRoom int  // capacity guaranteed for a blank frame
 	RxCsum    bool // Meta carries a checksum verdict on (some) received frames
-	TxCsum    bool // reserved: the device can complete checksums
 	RxHash    bool // Meta.Hash is set on received TCP frames
 	Blocking  bool // Wait really sleeps; busy polling is wasteful on this driver
 }
