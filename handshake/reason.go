@@ -76,13 +76,11 @@ const (
 	ReasonReset
 	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before it timed out.
 	ReasonUnreachable
-	// ReasonLocal: closed by this side before it was established.
-	ReasonLocal
 	numCloseReasons
 )
 
 var closeNames = [numCloseReasons]string{
-	"none", "done", "refused", "timed out", "reset", "unreachable", "closed locally",
+	"none", "done", "refused", "timed out", "reset", "unreachable",
 }
 
 // String returns a short English name.

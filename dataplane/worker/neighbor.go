@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,6 +195,3 @@ func (n *Neighbors) forget(a wire.Addr, e *neighbor) {
 	}
 	delete(n.tab, a)
 }
-
-// Reachable returns a copy of the known mappings, for display.
-func (n *Neighbors) Reachable() map[wire.Addr][6]byte { return maps.Clone(*n.snap.Load()) }
