@@ -36,6 +36,10 @@ const (
 	MetaVLAN
 	// MetaTruncated: the frame was longer than the buffer and is cut.
 	MetaTruncated
+	// MetaTxCsum, set by the caller on a frame with verdict Reply: the device
+	// completes the IPv4 header checksum and the TCP checksum, whose field holds
+	// the sum of the pseudo-header (VAL-003). Only on queues with Caps.TxCsum.
+	MetaTxCsum
 )
 
 // Meta travels beside a frame. Host order.

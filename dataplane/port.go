@@ -45,6 +45,7 @@ type Caps struct {
 	FrameRoom int  // capacity guaranteed for a blank frame
 	RxCsum    bool // Meta carries a checksum verdict on (some) received frames
 	RxHash    bool // Meta.Hash is set on received TCP frames
+	TxCsum    bool // frames with MetaTxCsum leave with their checksums completed
 	Blocking  bool // Wait really sleeps; busy polling is wasteful on this driver
 }
 
@@ -60,6 +61,25 @@ type Info struct {
 	// Toeplitz with this key, queue = RETA[hash & (len-1)]. Empty: one queue, or unknown.
 	RSSKey []byte
 	RETA   []uint16
+	// CPUs, if not empty, are where the driver wants its workers: that of queue
+	// i on CPUs[i].
+	CPUs []int
+}
+
+// Attacher is implemented by queues whose driver keeps state per thread. The
+// thread that polls the queue, to which its goroutine is locked, calls Attach
+// before the first Rx and Detach after the last Settle. A queue that is never
+// attached works, but slower. Decorators pass both on.
+type Attacher interface {
+	Attach() error
+	Detach()
+}
+
+// CounterReporter is implemented by ports whose device keeps counters of its
+// own, such as the extended statistics of DPDK. Safe from any goroutine.
+type CounterReporter interface {
+	// Counters returns them by the names the device gives them. The map belongs to the caller.
+	Counters() map[string]uint64
 }
 
 // Stats are the frame counters of a port or of one queue. They close:

@@ -17,6 +17,9 @@ type Driver struct {
 	Open func(target string, p *Params) (Port, error)
 	// Example is a port string that shows the usual parameters.
 	Example string
+	// Wire reports whether opening target twice in one process gives the two ends
+	// of one wire. Nil: never.
+	Wire func(target string) bool
 }
 
 // Decorator makes ports that wrap another port, whatever its driver.
@@ -102,6 +105,15 @@ func Example(name string) string {
 		return d.Example
 	}
 	return registry.decorators[name].Example
+}
+
+// IsWire reports whether opening sp twice in this process gives the two ends of
+// one wire, so that both can be ours.
+func IsWire(sp Spec) bool {
+	registry.Lock()
+	drv := registry.drivers[sp.Driver]
+	registry.Unlock()
+	return drv.Wire != nil && drv.Wire(sp.Target)
 }
 
 // Open opens the port that spec names: see Spec for the form. All parameters of

@@ -10,7 +10,10 @@ import (
 const example = "loop:demo?queues=2&frames=4096&ring=1024"
 
 func init() {
-	dataplane.Register("loop", dataplane.Driver{Open: openSpec, Example: example})
+	dataplane.Register("loop", dataplane.Driver{
+		Open: openSpec, Example: example,
+		Wire: func(string) bool { return true },
+	})
 }
 
 // names are the wires of this process with an open side.
