@@ -464,7 +464,9 @@ func (p *Port) Mbufs() (free, all int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pools := append(slices.Clone(p.pools), p.jumbo)
-	slices.SortFunc(pools, func(a, b *C.struct_rte_mempool) int { return cmp.Compare(uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(b))) })
+	slices.SortFunc(pools, func(a, b *C.struct_rte_mempool) int {
+		return cmp.Compare(uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(b)))
+	})
 	for _, m := range slices.Compact(pools) {
 		if m != nil && !p.closed {
 			free += int(C.rte_mempool_avail_count(m))
