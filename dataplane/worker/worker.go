@@ -233,6 +233,13 @@ func (w *Worker) Run() {
 			w.log.Warn("worker not pinned", "worker", w.cfg.ID, "cpu", w.cfg.CPU, "err", err)
 		}
 	}
+	if a, ok := w.queue.(dataplane.Attacher); ok {
+		if err := a.Attach(); err != nil {
+			w.log.Warn("queue not attached to the thread of its worker: it is slower than it could be", "worker", w.cfg.ID, "err", err)
+		} else {
+			defer a.Detach()
+		}
+	}
 	if w.cfg.ID == 0 {
 		w.announce()
 	}
