@@ -1,8 +1,8 @@
 package impair
 
 import (
-	"errors"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"testing"
