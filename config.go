@@ -58,7 +58,8 @@ type Config struct {
 	CookieEpoch time.Duration
 	// Polling is how workers wait for frames.
 	Polling worker.Polling
-	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned.
+	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned, so
+	// an empty slice pins none. Nil leaves it to the port, if that has a wish.
 	CPUs []int
 	// Source and Raw, if set, make the traffic generator of each worker.
 	Source func(worker int) Source

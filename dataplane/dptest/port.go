@@ -18,9 +18,10 @@ type PortConfig struct {
 	Room   int // capacity of each frame in bytes, default 2048
 	MTU    int // default 1500
 	MAC    net.HardwareAddr
-	// RSSKey and RETA are reported by Info and used for nothing here.
+	// RSSKey, RETA and CPUs are reported by Info and used for nothing here.
 	RSSKey []byte
 	RETA   []uint16
+	CPUs   []int
 	Caps   dataplane.Caps // Burst, ReplyRoom and FrameRoom are filled in
 }
 
@@ -84,7 +85,7 @@ func (p *Port) Info() dataplane.Info {
 	defer p.mu.Unlock()
 	return dataplane.Info{
 		Driver: "dptest", Name: p.t.Name(), MAC: p.c.MAC, MTU: p.c.MTU, Queues: p.c.Queues,
-		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA,
+		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA, CPUs: p.c.CPUs,
 	}
 }
 
