@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ Applications:
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
-	f.StringVar(&o.polling, "polling", "adaptive", "adaptive or busy")
+	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
 	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
 	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
@@ -101,7 +102,7 @@ func (o *serveFlags) check() error {
 	if err := oneOf("app", o.app, "accept", "discard", "echo-once"); err != nil {
 		return err
 	}
-	if err := oneOf("polling", o.polling, "adaptive", "busy"); err != nil {
+	if err := oneOf("polling", o.polling, "auto", "busy", "adaptive"); err != nil {
 		return err
 	}
 	if err := oneOf("pin", o.pin, "auto", "off"); err != nil {
@@ -124,8 +125,11 @@ func (o *serveFlags) flags() (err error) {
 	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
 		return &usageError{err}
 	}
-	if o.polling == "busy" {
+	switch o.polling {
+	case "busy":
 		o.cfg.Polling = worker.Busy
+	case "adaptive":
+		o.cfg.Polling = worker.Adaptive
 	}
 	if o.pin == "off" {
 		o.cfg.CPUs = []int{}
@@ -174,6 +178,12 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	ep, err := fastsyn.Open(o.cfg)
 	if err != nil {
 		return err
+	}
+	// Workers that never block must not take the processors of everybody else.
+	busy := func(w *fastsyn.Worker) bool { return w.Polling() == worker.Busy }
+	if n, want := runtime.GOMAXPROCS(0), len(ep.Workers())+2; n < want && slices.ContainsFunc(ep.Workers(), busy) {
+		runtime.GOMAXPROCS(want)
+		defer runtime.GOMAXPROCS(n)
 	}
 	begin := time.Now()
 	r := o.accept(ctx, cmd, ep, p)

@@ -10,6 +10,16 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 )
 
+func TestServePolling(t *testing.T) {
+	for flag, want := range map[string]worker.Polling{"auto": worker.Auto, "busy": worker.Busy, "adaptive": worker.Adaptive} {
+		o := serveFlags{cookies: "never", polling: flag}
+		require.NoError(t, o.flags())
+		require.Equal(t, want, o.cfg.Polling)
+	}
+	def := newServe().Flags().Lookup("polling").DefValue
+	require.Equal(t, "auto", def)
+}
+
 // --pin off comes before what the port wants, and that before what is spare.
 func TestServePin(t *testing.T) {
 	spare := worker.AllowedCPUs()

@@ -22,7 +22,8 @@ type PortConfig struct {
 	RSSKey []byte
 	RETA   []uint16
 	CPUs   []int
-	Caps   dataplane.Caps // Burst, ReplyRoom and FrameRoom are filled in
+	Polled bool           // Caps().Blocking is false
+	Caps   dataplane.Caps // Burst, ReplyRoom, FrameRoom and Blocking are filled in
 }
 
 // Port is a port without a wire: a test injects what is received and collects
@@ -218,7 +219,7 @@ var (
 // Caps implements dataplane.Queue.
 func (q *Queue) Caps() dataplane.Caps {
 	c := q.p.c.Caps
-	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, true
+	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, !q.p.c.Polled
 	return c
 }
 

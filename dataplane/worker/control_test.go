@@ -32,7 +32,13 @@ type rig struct {
 
 func newRig(t *testing.T, engine handshake.Config) *rig {
 	t.Helper()
-	r := &rig{port: dptest.NewPort(t, dptest.PortConfig{}), now: 1_700_000_000_000_000_000}
+	return newRigOn(t, dptest.PortConfig{}, Config{Engine: engine})
+}
+
+// newRigOn is newRig with a port of some shape, and what c says about the worker.
+func newRigOn(t *testing.T, port dptest.PortConfig, c Config) *rig {
+	t.Helper()
+	r := &rig{port: dptest.NewPort(t, port), now: 1_700_000_000_000_000_000}
 	r.hw = [6]byte(r.port.Info().MAC)
 	net, err := NewNet(r.hw, prefixes("10.0.0.2/24", "2001:db8::2/64"), nil, []netip.Addr{netip.MustParseAddr("10.0.0.254")})
 	require.NoError(t, err)
@@ -42,7 +48,8 @@ func newRig(t *testing.T, engine handshake.Config) *rig {
 	require.NoError(t, err)
 	h, err := secret.Hasher()
 	require.NoError(t, err)
-	r.Worker, err = New(Config{Port: r.port, Net: net, Engine: engine, Hasher: h, Ring: ring, Clock: func() int64 { return r.now }, CPU: -1})
+	c.Port, c.Net, c.Hasher, c.Ring, c.Clock, c.CPU = r.port, net, h, ring, func() int64 { return r.now }, -1
+	r.Worker, err = New(c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Free()) })
 	return r
