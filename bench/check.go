@@ -2,8 +2,8 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 
-	"github.com/fastsyn/fastsyn"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/impair"
 	"github.com/fastsyn/fastsyn/dataplane/loop"
@@ -45,25 +45,12 @@ func (r *run) report() *Report {
 }
 
 // side sums up one end, and adds its drops to all.
-func (r *run) side(ep *fastsyn.Endpoint, end int, all map[string]uint64) Side {
-	s := Side{Workers: len(r.final[end]), Drops: map[string]uint64{}}
+func (r *run) side(ep end, which int, all map[string]uint64) Side {
+	s := newSide(r.final[which], ep.Port())
 	var frames, bursts uint64
-	for i, w := range r.final[end] {
-		s.Port.Add(w.Port)
-		s.Engine.Add(&w.Engine)
-		s.Memory = w.Memory
-		for _, m := range []map[string]uint64{w.RxDrops, w.TxDrops, w.SegmentDrops} {
-			for name, n := range m {
-				s.Drops[name] += n
-			}
-		}
-		if d, ok := ep.Port().(dataplane.DropReporter); ok {
-			for name, n := range d.Drops(i) {
-				s.Drops[name] += n
-			}
-		}
-		if i < len(r.before[end]) && i < len(r.after[end]) {
-			b, a := &r.before[end][i], &r.after[end][i]
+	for i := range r.final[which] {
+		if i < len(r.before[which]) && i < len(r.after[which]) {
+			b, a := &r.before[which][i], &r.after[which][i]
 			if ran := a.Ran - b.Ran; ran > 0 {
 				s.Busy = max(s.Busy, float64(a.Busy-b.Busy)/float64(ran))
 			}
@@ -74,16 +61,68 @@ func (r *run) side(ep *fastsyn.Endpoint, end int, all map[string]uint64) Side {
 	if bursts > 0 {
 		s.Burst = float64(frames) / float64(bursts)
 	}
-	for name, n := range map[string]uint64{"tx_ring_full": s.Port.TxFull, "tx_errors": s.Port.TxErrors, "rx_missed": s.Port.RxMissed} {
-		if n > 0 {
-			s.Drops[name] += n
-		}
-	}
 	for name, n := range s.Drops {
 		all[name] += n
 	}
+	return s
+}
+
+// newSide sums up the counters of the workers of a port, of the port, and of its device.
+func newSide(workers []worker.Stats, port dataplane.Port) Side {
+	s := Side{Workers: len(workers), Drops: map[string]uint64{}}
+	for i := range workers {
+		w := &workers[i]
+		s.Port.Add(w.Port)
+		s.Engine.Add(&w.Engine)
+		s.Memory = w.Memory
+		for _, m := range []map[string]uint64{w.RxDrops, w.TxDrops, w.SegmentDrops} {
+			for name, n := range m {
+				s.Drops[name] += n
+			}
+		}
+	}
+	for name, n := range PortDrops(port, &s.Port) {
+		s.Drops[name] += n
+	}
+	s.Device = DeviceCounters(port)
 	s.PortJSON, s.Counters = portMap(&s.Port), CounterMap(&s.Engine)
 	return s
+}
+
+// PortDrops returns the frames that a port lost, by reason: those its driver
+// and decorators name, and those in st, the sum of its counters, that are not zero.
+func PortDrops(port dataplane.Port, st *dataplane.Stats) map[string]uint64 {
+	m := map[string]uint64{}
+	if d, ok := port.(dataplane.DropReporter); ok {
+		for i := range port.Info().Queues {
+			for name, n := range d.Drops(i) {
+				m[name] += n
+			}
+		}
+	}
+	for name, n := range map[string]uint64{"tx_ring_full": st.TxFull, "tx_errors": st.TxErrors, "rx_missed": st.RxMissed} {
+		if n > 0 {
+			m[name] += n
+		}
+	}
+	return m
+}
+
+// DeviceCounters returns what the device under port counts itself and is not
+// zero, by its own names, decorators looked through. Empty if it counts nothing.
+func DeviceCounters(port dataplane.Port) map[string]uint64 {
+	for {
+		if c, ok := port.(dataplane.CounterReporter); ok {
+			m := c.Counters()
+			maps.DeleteFunc(m, func(_ string, n uint64) bool { return n == 0 })
+			return m
+		}
+		u, ok := port.(interface{ Unwrap() dataplane.Port })
+		if !ok {
+			return map[string]uint64{}
+		}
+		port = u.Unwrap()
+	}
 }
 
 func (r *run) perSecond(n uint64) float64 {
@@ -226,7 +265,7 @@ func used(s *worker.Stats) uint64 {
 
 // checkWire compares what one end sent with what the other received.
 func (r *run) checkWire(rep *Report) {
-	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+	for _, ep := range []end{r.client, r.server} {
 		if ep == nil {
 			continue
 		}
@@ -274,13 +313,14 @@ func (r *run) checkImpaired(rep *Report, p *impair.Port) {
 }
 
 // judge sets Valid by the equations.
-func (rep *Report) judge() {
-	rep.Valid, rep.InvalidReason = true, ""
-	for _, e := range rep.Equations {
+func (rep *Report) judge() { rep.Valid, rep.InvalidReason = judge(rep.Equations) }
+
+// judge returns whether all of eqs hold, and the first that does not.
+func judge(eqs []Equation) (valid bool, reason string) {
+	for _, e := range eqs {
 		if !e.Holds {
-			rep.Valid = false
-			rep.InvalidReason = fmt.Sprintf("%s: %d is not %d", e.Name, e.Left, e.Right)
-			return
+			return false, fmt.Sprintf("%s: %d is not %d", e.Name, e.Left, e.Right)
 		}
 	}
+	return true, ""
 }

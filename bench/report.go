@@ -118,11 +118,13 @@ type Side struct {
 	Workers int `json:"workers"`
 	// Busy is the share of the sending time in which the busiest worker had work,
 	// from 0 to 1; Burst the mean number of frames received at once, up to 64.
-	Busy     float64            `json:"busy"`
-	Burst    float64            `json:"burst"`
-	Port     dataplane.Stats    `json:"-"`
-	PortJSON map[string]uint64  `json:"port"`
-	Drops    map[string]uint64  `json:"drops"`
+	Busy     float64           `json:"busy"`
+	Burst    float64           `json:"burst"`
+	Port     dataplane.Stats   `json:"-"`
+	PortJSON map[string]uint64 `json:"port"`
+	Drops    map[string]uint64 `json:"drops"`
+	// Device is what the device counts itself, by its own names; zero counters are left out.
+	Device   map[string]uint64  `json:"device"`
 	Engine   handshake.Counters `json:"-"`
 	Counters map[string]uint64  `json:"engine"`
 	Memory   string             `json:"memory"`

@@ -116,18 +116,23 @@ func kinds(path string, typ reflect.Type, out map[string]string) {
 	}
 }
 
-// docs/report.md names exactly the fields there are, with their types.
+// docs/report.md names exactly the fields there are, with their types, in a section for each schema.
 func TestReportIsDocumented(t *testing.T) {
-	fields := map[string]string{}
-	kinds("", reflect.TypeFor[Report](), fields)
 	doc, err := os.ReadFile("../docs/report.md")
 	require.NoError(t, err)
-	documented := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(doc), -1) {
-		require.NotContains(t, documented, m[1])
-		documented[m[1]] = m[2]
+	for schema, typ := range map[string]reflect.Type{Schema: reflect.TypeFor[Report](), ReflectSchema: reflect.TypeFor[ReflectReport]()} {
+		fields := map[string]string{}
+		kinds("", typ, fields)
+		_, section, found := strings.Cut(string(doc), "\n## `"+schema+"`")
+		require.True(t, found, schema)
+		section, _, _ = strings.Cut(section, "\n## ")
+		documented := map[string]string{}
+		for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(section, -1) {
+			require.NotContains(t, documented, m[1])
+			documented[m[1]] = m[2]
+		}
+		require.Equal(t, fields, documented)
 	}
-	require.Equal(t, fields, documented)
 }
 
 // What issue and schema promise is in the JSON, with the right types.

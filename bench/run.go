@@ -37,9 +37,23 @@ type Progress struct {
 	P50, P99 time.Duration // since the last one
 }
 
-// generator is what Run needs of a client or a flood, by way of Worker.Do.
+// end is one end of a run: an endpoint, or pollers below TCP.
+type end interface {
+	Port() dataplane.Port
+	Stats() []worker.Stats
+	Do(i int, fn func()) error // on worker i
+	Wait(ctx context.Context) error
+	Stop()
+	Close() error
+}
+
+// tcpEnd is an Endpoint as an end.
+type tcpEnd struct{ *fastsyn.Endpoint }
+
+func (e tcpEnd) Do(i int, fn func()) error { return e.Workers()[i].Do(fn) }
+
+// generator is what Run needs of a client, a flood or an echo, by way of end.Do.
 type generator interface {
-	worker.Source
 	life() *lifecycle
 	progress() (done, failed, inflight uint64, lat *latency)
 }
@@ -68,8 +82,8 @@ type run struct {
 	busy   bool
 	job    *job
 	gens   []generator
-	client *fastsyn.Endpoint
-	server *fastsyn.Endpoint // nil with Connect
+	client end
+	server end // nil with Connect
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -94,7 +108,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	// Workers that never block must not take the processors of the others.
 	threads := len(r.gens)
 	if r.server != nil {
-		threads += len(r.server.Workers())
+		threads *= 2
 	}
 	if n := runtime.GOMAXPROCS(0); n < threads+2 {
 		runtime.GOMAXPROCS(threads + 2)
@@ -194,7 +208,7 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 	return nil
 }
 
-func (r *run) endpoint(first int) fastsyn.Config {
+func (r *run) settings(first int) fastsyn.Config {
 	c := fastsyn.Config{Polling: worker.Adaptive}
 	if r.busy {
 		c.Polling = worker.Busy
@@ -214,7 +228,7 @@ func (r *run) openServer(sp dataplane.Spec) error {
 	if err != nil {
 		return err
 	}
-	c := r.endpoint(r.cfg.Workers)
+	c := r.settings(r.cfg.Workers)
 	if c.Device, err = dataplane.OpenSpec(sp); err != nil {
 		return fmt.Errorf("bench: the server's end: %w", err)
 	}
@@ -223,13 +237,18 @@ func (r *run) openServer(sp dataplane.Spec) error {
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
 	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: fastsyn.Callbacks{AutoClose: true}}}
-	r.server, err = fastsyn.Open(c)
-	return err
+	ep, err := fastsyn.Open(c)
+	if err != nil {
+		return err
+	}
+	r.server = tcpEnd{ep}
+	return nil
 }
 
 func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
+	opened := false // then it is the endpoint's to close
 	defer func() {
-		if err != nil && r.client == nil {
+		if err != nil && !opened {
 			_ = port.Close()
 		}
 	}()
@@ -239,7 +258,7 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 		cfg: *cfg, workers: cfg.Workers, remote: wire.AddrFrom(ap.Addr()), port: ap.Port(),
 		portName: cfg.Port, fail: make(chan error, 1),
 	}
-	c := r.endpoint(0)
+	c := r.settings(0)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
 	c.Engine.TimeWait = -1
 	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
@@ -255,8 +274,13 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	if err != nil {
 		return err
 	}
-	r.client, err = fastsyn.Open(c)
-	return err
+	opened = true
+	ep, err := fastsyn.Open(c)
+	if err != nil {
+		return err
+	}
+	r.client = tcpEnd{ep}
+	return nil
 }
 
 func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
@@ -277,7 +301,7 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 		}
 		r.gens = append(r.gens, g)
 	}
-	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	return nil
 }
 
@@ -296,7 +320,7 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 	for i := range r.cfg.Workers {
 		r.gens = append(r.gens, newFlood(r.job, i, base, mask, picker, r.cfg.Seed))
 	}
-	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }
 	return nil
 }
@@ -306,7 +330,7 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 2)
-	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+	for _, ep := range []end{r.client, r.server} {
 		if ep != nil {
 			go func() {
 				if err := ep.Wait(watch); err != nil {
@@ -403,7 +427,7 @@ func (r *run) measure(m *meter, now time.Time, draining bool) Progress {
 	p := Progress{Elapsed: now.Sub(m.start), Draining: draining}
 	m.all.Reset()
 	for i, g := range r.gens {
-		_ = r.client.Workers()[i].Do(func() {
+		_ = r.client.Do(i, func() {
 			done, failed, open, lat := g.progress()
 			p.Done += done
 			p.Failed += failed
@@ -453,7 +477,7 @@ func totals(p dataplane.Port) (s dataplane.Stats) {
 
 func (r *run) close() {
 	var errs []error
-	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+	for _, ep := range []end{r.client, r.server} {
 		if ep != nil {
 			errs = append(errs, ep.Close())
 		}

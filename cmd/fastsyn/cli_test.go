@@ -44,7 +44,7 @@ func TestHelpHasExamples(t *testing.T) {
 			require.Contains(t, out, "--"+flag)
 		}
 	}
-	require.ElementsMatch(t, []string{"bench", "cookie", "doctor", "hugepages", "rss", "serve", "trace", "version"}, names)
+	require.ElementsMatch(t, []string{"bench", "cookie", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
@@ -59,7 +59,7 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{"bnech", `did you mean "bench"?`},
-		{"frobnicate", "known: bench, cookie, doctor, hugepages, rss, serve, trace, version"},
+		{"frobnicate", "known: bench, cookie, doctor, hugepages, reflect, rss, serve, trace, version"},
 		{"bench --duraton 5s", `did you mean "--duration"?`},
 		{"bench --zzzzzzzzzz", "unknown flag --zzzzzzzzzz"},
 		{"bench --duration", "needs an argument"},
