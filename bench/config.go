@@ -44,9 +44,10 @@ const (
 type Config struct {
 	// Scenario is "handshake" (default) or "syn-flood". --scenario
 	Scenario string
-	// Port is a port string. Default "loop:", both of whose ends are then ours. --port
+	// Port is a port string. Default "loop:". Of a wire within the process
+	// (dataplane.IsWire) both ends are ours, unless Connect says otherwise. --port
 	Port string
-	// Connect is the peer as IP:PORT. Empty: a server of our own, over loop only. --connect
+	// Connect is the peer as IP:PORT. Empty: a server of our own, at the other end of a wire. --connect
 	Connect string
 	// Addrs are own addresses with the prefix of their link, "10.0.0.3/24"; required with Connect. --addr
 	Addrs []string
@@ -55,11 +56,11 @@ type Config struct {
 	Pools []string
 	// Gateways are next hops, at most one per family. --gateway
 	Gateways []string
-	// IPv6 uses IPv6 on the in-memory wire. --ipv6
+	// IPv6 uses IPv6 when both ends are ours. --ipv6
 	IPv6 bool
 
 	// Workers is the number of client workers, one per queue of the port. 0: as many
-	// as the port has queues; for loop one per two CPUs, at least one. --workers
+	// as the port has queues; for a wire one per two CPUs, at least one. --workers
 	Workers int
 	// Rate is the number of opens (or SYNs) per second in all, on a fixed
 	// schedule. 0: as fast as possible. --rate
@@ -220,7 +221,7 @@ func (c *Config) addressing() error {
 		return err
 	}
 	if c.Connect == "" {
-		if sp.Driver != "loop" {
+		if !dataplane.IsWire(sp) {
 			return flagError("port", c.Port, "there is a peer behind this port, not a server of this process",
 				"add --connect IP:PORT and --addr OWN-ADDRESS/LENGTH, or leave --port out to measure in memory")
 		}

@@ -197,7 +197,7 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 		cfg.Workers = n
 	case given && v != strconv.Itoa(cfg.Workers):
 		return flagError("workers", cfg.Workers, "the port string says queues="+v, "give both the same number, or leave one out")
-	case !given && sp.Driver == "loop":
+	case !given && dataplane.IsWire(*sp):
 		if cfg.Workers == 0 {
 			cfg.Workers = max(1, len(r.cpus)/2)
 		}
@@ -208,13 +208,23 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 	return nil
 }
 
-func (r *run) settings(first int) fastsyn.Config {
-	c := fastsyn.Config{Polling: worker.Adaptive}
+// cpusFor are the CPUs of one end, whose workers are number first and up: where
+// the driver wants them, else where we want them. Empty: not pinned.
+func (r *run) cpusFor(first int, info dataplane.Info) []int {
+	switch {
+	case len(info.CPUs) > 0:
+		return info.CPUs
+	case r.pinned:
+		return r.cpus[first : first+r.cfg.Workers]
+	}
+	return nil
+}
+
+// settings are those that both ends have in common.
+func (r *run) settings(first int, info dataplane.Info) fastsyn.Config {
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: r.cpusFor(first, info)}
 	if r.busy {
 		c.Polling = worker.Busy
-	}
-	if r.pinned {
-		c.CPUs = r.cpus[first : first+r.cfg.Workers]
 	}
 	c.Engine = handshake.Config{
 		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale,
@@ -228,10 +238,12 @@ func (r *run) openServer(sp dataplane.Spec) error {
 	if err != nil {
 		return err
 	}
-	c := r.settings(r.cfg.Workers)
-	if c.Device, err = dataplane.OpenSpec(sp); err != nil {
+	device, err := dataplane.OpenSpec(sp)
+	if err != nil {
 		return fmt.Errorf("bench: the server's end: %w", err)
 	}
+	c := r.settings(r.cfg.Workers, device.Info())
+	c.Device = device
 	c.Addrs = serverAddrs
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
@@ -258,7 +270,7 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 		cfg: *cfg, workers: cfg.Workers, remote: wire.AddrFrom(ap.Addr()), port: ap.Port(),
 		portName: cfg.Port, fail: make(chan error, 1),
 	}
-	c := r.settings(0)
+	c := r.settings(0, info)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
 	c.Engine.TimeWait = -1
 	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)

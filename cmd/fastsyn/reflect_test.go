@@ -17,8 +17,8 @@ import (
 
 func TestReflectUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"reflect":                                      "--port is missing",
-		"reflect --port loop:":                         "nobody is at its other end; use an interface, such as afpacket:veth0, or bench --scenario echo",
+		"reflect":              "--port is missing",
+		"reflect --port loop:": "nobody is at its other end; use an interface, such as afpacket:veth0, or bench --scenario echo",
 		"reflect --port afpacket:x0 --duration -1s":    "0 for no bound",
 		"reflect --port afpacket:x0 --polling bussy":   `did you mean "busy"?`,
 		"reflect --port afpacket:x0 --pin 3":           "one of: auto, off",
