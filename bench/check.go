@@ -29,12 +29,15 @@ func (r *run) report() *Report {
 		rep.Server = &s
 		rep.Cookies = c.Cookies
 	} else {
-		rep.Connect = c.Connect
+		rep.Connect, rep.PeerMAC = c.Connect, c.PeerMAC
 	}
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
-	if c.Scenario == ScenarioSYNFlood {
+	switch c.Scenario {
+	case ScenarioSYNFlood:
 		r.reportFlood(rep)
-	} else {
+	case ScenarioEcho:
+		r.reportEcho(rep)
+	default:
 		r.reportClients(rep)
 	}
 	r.checkWorkers(rep)
@@ -185,8 +188,11 @@ func (r *run) lossless(rep *Report) bool {
 			return false
 		}
 	}
-	return unwrap(r.client.Port()) == r.client.Port() && rep.Handshakes.Pending == 0 && r.taken()
+	return r.bare() && rep.Handshakes.Pending == 0 && r.taken()
 }
+
+// bare reports whether nothing decorates the client's port.
+func (r *run) bare() bool { return unwrap(r.client.Port()) == r.client.Port() }
 
 // taken reports whether the server received all that the client sent.
 func (r *run) taken() bool {
@@ -217,11 +223,64 @@ func (r *run) reportFlood(rep *Report) {
 	rep.Latency = summarize(h)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
 	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
-	if rep.Server != nil && unwrap(r.client.Port()) == r.client.Port() {
+	if rep.Server != nil && r.bare() {
 		rep.equation("answers that verify for no SYN", f.Bad, 0)
 		if p := &rep.Client.Port; p.TxFull+p.TxErrors == 0 && r.taken() {
 			rep.equation("SYNs sent by the client = SYNs taken by the server", f.Sent,
 				rep.Server.Engine.SynIn+rep.Server.Engine.SynRepeats+knownTuples(&rep.Server.Engine))
+		}
+	}
+}
+
+func (r *run) reportEcho(rep *Report) {
+	h := newLatency().h
+	var returned, sentInWindow, frames, unreturned uint64
+	e := &rep.Echo
+	for i, g := range r.gens {
+		g := g.(*echo)
+		g.service.copyTo(h)
+		c := &g.ctr
+		e.Sent += c.sent
+		e.Returned += c.returned
+		e.Lost += c.lost
+		e.InFlight += uint64(g.outstanding)
+		e.Reordered += c.reordered
+		e.Repeated += c.repeated
+		e.Late += c.late
+		e.Bad += c.bad
+		e.Elsewhere += c.elsewhere
+		e.Foreign += c.foreign
+		e.Stalls += c.stalls
+		unreturned += g.unreturned()
+		returned += g.backWindow
+		sentInWindow += g.sentWindow
+		frames += r.final[0][i].Frames
+	}
+	rep.Rate = Rate{FramesPerS: r.perSecond(sentInWindow), ReturnedPerS: r.perSecond(returned)}
+	rep.Latency = summarize(h)
+	rep.equation("sent = returned + lost + in flight", e.Sent, e.Returned+e.Lost+e.InFlight)
+	rep.equation("in flight = sent at a known time and not returned", e.InFlight, unreturned)
+	rep.equation("frames received = returned + repeated + late + bad + elsewhere + foreign", frames,
+		e.Returned+e.Repeated+e.Late+e.Bad+e.Elsewhere+e.Foreign)
+	p := &rep.Client.Port
+	rep.equation("sent = taken by the port + transmit ring full", e.Sent, p.TxFrames+p.TxFull)
+	if rep.Server == nil {
+		return
+	}
+	var received, reflected, full, dropped uint64
+	for i, one := range r.refl {
+		received += r.final[1][i].Frames
+		reflected += one.sent
+		full += one.full
+		for _, n := range one.drops {
+			dropped += n
+		}
+	}
+	rep.equation("reflector: received = reflected + transmit ring full + dropped", received, reflected+full+dropped)
+	if r.bare() {
+		rep.equation("frames that came back changed", e.Bad, 0)
+		if e.InFlight == 0 && r.taken() {
+			rep.equation("lost = transmit ring full at either end", e.Lost, p.TxFull+full)
 		}
 	}
 }

@@ -14,8 +14,11 @@ const (
 // limiter says in one sentence what kept the rate from being higher, from the
 // evidence in the report: the first cause that applies, most telling first.
 func limiter(r *Report) string {
-	if r.Scenario == ScenarioSYNFlood {
+	switch r.Scenario {
+	case ScenarioSYNFlood:
 		return floodLimiter(r)
+	case ScenarioEcho:
+		return echoLimiter(r)
 	}
 	h := &r.Handshakes
 	switch {
@@ -117,4 +120,23 @@ func floodLimiter(r *Report) string {
 		return fmt.Sprintf("the client's transmit ring: %s frames found it full.", count(r.Client.Port.TxFull))
 	}
 	return workers(r, "SYNs")
+}
+
+func echoLimiter(r *Report) string {
+	e := &r.Echo
+	switch {
+	case e.Sent == 0:
+		return "nothing was sent: the run ended before the first frame."
+	case e.Elsewhere > e.Sent/manyLost:
+		return fmt.Sprintf("the device: %s of %s frames came back to another queue than its table says; --workers 1 measures one.", count(e.Elsewhere), count(e.Sent))
+	case e.Bad > e.Sent/2:
+		return fmt.Sprintf("the peer: %s of %s frames came back changed; it has to swap the Ethernet addresses and nothing else.", count(e.Bad), count(e.Sent))
+	case e.Returned == 0:
+		return fmt.Sprintf("nothing came back of %s frames: after each window of %s the echo waited 100 ms.", count(e.Sent), count(uint64(r.Concurrency)))
+	case r.TargetRate > 0 && r.Rate.FramesPerS >= 0.99*r.TargetRate:
+		return fmt.Sprintf("the rate asked for: %s frames/s on a fixed schedule, which was kept.", number(r.TargetRate))
+	case e.Stalls > 0 && stolen(r) == "":
+		return fmt.Sprintf("the peer: %s times nothing came back for 100 ms.", count(e.Stalls))
+	}
+	return workers(r, "frames")
 }

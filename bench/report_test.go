@@ -40,7 +40,8 @@ func sample() *Report {
 		CPUSeconds:      9.98,
 		Client: Side{
 			Workers: 1, Busy: 0.93, Burst: 31.4, Memory: "268 KiB plain", Drops: map[string]uint64{"arp_ignored": 1},
-			Port: dataplane.Stats{TxFrames: 33_703_680},
+			Device: map[string]uint64{"rx_q0_errors": 12, "rx_good_packets": 11_234_564},
+			Port:   dataplane.Stats{TxFrames: 33_703_680},
 		},
 		Server: &Side{Workers: 1, Busy: 0.997, Burst: 61.2, Memory: "524 KiB plain", Drops: map[string]uint64{"arp_ignored": 1}},
 		Host:   Host{CPU: "Example CPU @ 2.0GHz", Cores: 2, Kernel: "Linux 6.18.0", Go: "go1.26.8", Commit: "0123456789ab"},
@@ -67,6 +68,17 @@ func TestTextReport(t *testing.T) {
 	f.judge()
 	f.Limiter = limiter(f)
 	require.NoError(t, f.WriteText(&b))
+	b.WriteString("\n=====\n\n")
+
+	e := sample()
+	e.Scenario, e.PeerMAC, e.Server, e.Close, e.Cookies, e.Client.Memory = ScenarioEcho, "02:00:00:00:00:01", nil, "", "", ""
+	e.Echo = Echo{Sent: 50_000_000, Returned: 49_999_000, Lost: 990, InFlight: 10, Reordered: 7, Foreign: 3}
+	e.Rate = Rate{FramesPerS: 10_000_000, ReturnedPerS: 9_999_800}
+	e.Equations = nil
+	e.equation("sent = returned + lost + in flight", 50_000_000, 50_000_000)
+	e.judge()
+	e.Limiter = limiter(e)
+	require.NoError(t, e.WriteText(&b))
 
 	const golden = "testdata/report.golden"
 	if *update {
@@ -227,4 +239,24 @@ func TestLimiter(t *testing.T) {
 	require.Contains(t, limiter(f), "by RST")
 	f.SYNFlood.Reset = 0
 	require.Contains(t, limiter(f), "no answer to 30,000,000 SYNs")
+
+	for _, tc := range []struct {
+		name, want string
+		change     func(r *Report)
+	}{
+		{"server", "the server's processor", func(*Report) {}},
+		{"nothing", "nothing was sent", func(r *Report) { r.Echo = Echo{} }},
+		{"silence", "nothing came back of 1,000,000 frames", func(r *Report) { r.Echo.Returned = 0 }},
+		{"elsewhere", "another queue", func(r *Report) { r.Echo.Elsewhere = 2000 }},
+		{"changed", "swap the Ethernet addresses", func(r *Report) { r.Echo.Bad = 600_000 }},
+		{"stalls", "the peer: 2 times", func(r *Report) { r.Echo.Stalls = 2 }},
+		{"rate", "the rate asked for: 1,000 frames/s", func(r *Report) { r.TargetRate, r.Rate.FramesPerS = 1000, 999.9 }},
+	} {
+		t.Run("echo/"+tc.name, func(t *testing.T) {
+			r := sample()
+			r.Scenario, r.Echo = ScenarioEcho, Echo{Sent: 1_000_000, Returned: 1_000_000}
+			tc.change(r)
+			require.Contains(t, limiter(r), tc.want)
+		})
+	}
 }

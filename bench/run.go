@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -83,7 +84,8 @@ type run struct {
 	job    *job
 	gens   []generator
 	client end
-	server end // nil with Connect
+	server end          // nil with Connect and PeerMAC
+	refl   []*reflector // of the server, in an echo
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -102,7 +104,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	}
 	r := &run{cfg: cfg, cpus: worker.AllowedCPUs()}
 	defer r.close()
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
 	// Workers that never block must not take the processors of the others.
@@ -122,25 +124,16 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 }
 
 // open opens the port, or both ends of the wire, and starts the workers.
-func (r *run) open() error {
+func (r *run) open(ctx context.Context) error {
 	cfg := &r.cfg
 	if cfg.Seed == 0 {
 		var b [8]byte
 		_, _ = rand.Read(b[:])                                  // never fails
 		cfg.Seed = max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
 	}
-	ours := cfg.Connect == ""
-	if ours {
-		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server4), serverPort).String()
-		cfg.Addrs, cfg.Pools = clientAddrs, nil
-		pool := spoof4
-		if cfg.IPv6 {
-			cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
-			pool = spoof6
-		}
-		if cfg.Scenario == ScenarioSYNFlood {
-			cfg.Pools = []string{pool}
-		}
+	ours := cfg.Connect == "" && cfg.PeerMAC == ""
+	if ours && cfg.Scenario != ScenarioEcho {
+		r.ownAddresses()
 	}
 	sp, err := dataplane.ParseSpec(cfg.Port)
 	if err != nil {
@@ -150,15 +143,15 @@ func (r *run) open() error {
 		return err
 	}
 	def := DefaultConcurrency
-	if cfg.Scenario == ScenarioSYNFlood {
+	if cfg.Scenario != ScenarioHandshake {
 		def = DefaultWindow
 	}
-	var peer dataplane.Spec
+	var other dataplane.Spec
 	if ours {
 		if cfg.Concurrency == 0 {
 			cfg.Concurrency = def * cfg.Workers
 		}
-		sp, peer = bothEnds(sp, cfg.Workers, cfg.Concurrency)
+		sp, other = bothEnds(sp, cfg.Workers, cfg.Concurrency)
 	}
 	port, err := dataplane.OpenSpec(sp)
 	if err != nil {
@@ -176,12 +169,30 @@ func (r *run) open() error {
 	r.busy = cfg.Polling == "busy" || cfg.Polling == "auto" && len(r.cpus) >= threads
 	r.pinned = cfg.Pin == "auto" && len(r.cpus) >= threads
 	if ours {
-		if err := r.openServer(peer); err != nil {
+		if err := r.openServer(other); err != nil {
 			_ = port.Close()
 			return err
 		}
 	}
+	if cfg.Scenario == ScenarioEcho {
+		return r.openEcho(ctx, port, info)
+	}
 	return r.openClient(port, info)
+}
+
+// ownAddresses are those of both ends of a wire.
+func (r *run) ownAddresses() {
+	cfg := &r.cfg
+	cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server4), serverPort).String()
+	cfg.Addrs, cfg.Pools = clientAddrs, nil
+	pool := spoof4
+	if cfg.IPv6 {
+		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
+		pool = spoof6
+	}
+	if cfg.Scenario == ScenarioSYNFlood {
+		cfg.Pools = []string{pool}
+	}
 }
 
 // setWorkers makes the queues parameter of sp and Workers one number.
@@ -234,13 +245,17 @@ func (r *run) settings(first int, info dataplane.Info) fastsyn.Config {
 }
 
 func (r *run) openServer(sp dataplane.Spec) error {
-	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
-	if err != nil {
-		return err
-	}
 	device, err := dataplane.OpenSpec(sp)
 	if err != nil {
 		return fmt.Errorf("bench: the server's end: %w", err)
+	}
+	if r.cfg.Scenario == ScenarioEcho {
+		r.refl, r.server = startReflectors(device, r.cpusFor(r.cfg.Workers, device.Info()), r.busy)
+		return nil
+	}
+	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
+	if err != nil {
+		return errors.Join(err, device.Close())
 	}
 	c := r.settings(r.cfg.Workers, device.Info())
 	c.Device = device
@@ -334,6 +349,54 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 	}
 	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }
+	return nil
+}
+
+// upTime is how long a link may take to come up, upRetry how often it is looked at.
+const (
+	upTime  = 10 * time.Second
+	upRetry = 10 * time.Millisecond
+)
+
+// openEcho starts an echo on each queue of port, once the link is up: no ARP tells them when.
+func (r *run) openEcho(ctx context.Context, port dataplane.Port, info dataplane.Info) (err error) {
+	defer func() {
+		if err != nil {
+			_ = port.Close()
+		}
+	}()
+	cfg := &r.cfg
+	r.job = &job{cfg: *cfg, workers: cfg.Workers, portName: cfg.Port, fail: make(chan error, 1)}
+	var peer net.HardwareAddr
+	if r.server != nil {
+		peer = r.server.Port().Info().MAC
+	} else if peer, err = net.ParseMAC(cfg.PeerMAC); err != nil {
+		return err
+	}
+	picker, err := newPicker(info)
+	if err != nil {
+		return err
+	}
+	var echoes []*echo
+	for i := range cfg.Workers {
+		e, err := newEcho(r.job, i, port.Queue(i), info.MAC, peer, picker)
+		if err != nil {
+			return err
+		}
+		echoes = append(echoes, e)
+		r.gens = append(r.gens, e)
+	}
+	for end := time.Now().Add(upTime); !port.Info().Up; {
+		if time.Now().After(end) {
+			return fmt.Errorf("bench: the link of %s was not up within %v: is the peer running, and the other end of the cable up?", cfg.Port, upTime)
+		}
+		select {
+		case <-time.After(upRetry):
+		case <-ctx.Done():
+			return errStopped
+		}
+	}
+	r.client = startPollers(port, r.cpusFor(0, info), r.busy, func(i int) station { return echoes[i] })
 	return nil
 }
 

@@ -16,9 +16,12 @@ import (
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	r.head(&b)
-	if r.Scenario == ScenarioSYNFlood {
+	switch r.Scenario {
+	case ScenarioSYNFlood:
 		r.textFlood(&b)
-	} else {
+	case ScenarioEcho:
+		r.textEcho(&b)
+	default:
 		r.textHandshakes(&b)
 	}
 	r.latencyLine(&b, "latency", r.Latency)
@@ -79,9 +82,9 @@ func (r *Report) textDevice(b *bytes.Buffer) {
 }
 
 func (r *Report) head(b *bytes.Buffer) {
-	peer := "own server"
-	if r.Connect != "" {
-		peer = r.Connect
+	peer := cmp.Or(r.Connect, r.PeerMAC, "own server")
+	if r.Scenario == ScenarioEcho {
+		peer = cmp.Or(r.PeerMAC, "own reflector")
 	}
 	line(b, "scenario", "%s over %s to %s", r.Scenario, r.Port, peer)
 	how := "as fast as possible"
@@ -92,7 +95,7 @@ func (r *Report) head(b *bytes.Buffer) {
 	if r.Pinned {
 		text += ", pinned"
 	}
-	if r.Scenario != ScenarioSYNFlood {
+	if r.Scenario == ScenarioHandshake {
 		text += ", close by " + strings.ToUpper(r.Close)
 	}
 	if r.Cookies != "" {
@@ -131,6 +134,16 @@ func (r *Report) textFlood(b *bytes.Buffer) {
 	line(b, "SYNs", "%s sent = %s answered + %s reset + %s unanswered", count(f.Sent), count(f.Answered), count(f.Reset), count(f.Unanswered))
 	if f.Repeated+f.Late+f.Bad+f.Stalls > 0 {
 		line(b, "besides", "%s repeated answers, %s late, %s that verify for no SYN, %s stalls", count(f.Repeated), count(f.Late), count(f.Bad), count(f.Stalls))
+	}
+}
+
+func (r *Report) textEcho(b *bytes.Buffer) {
+	e := &r.Echo
+	line(b, "rate", "%s frames/s returned of %s frames/s sent", number(r.Rate.ReturnedPerS), number(r.Rate.FramesPerS))
+	line(b, "echoes", "%s sent = %s returned + %s lost + %s in flight", count(e.Sent), count(e.Returned), count(e.Lost), count(e.InFlight))
+	if e.Reordered+e.Repeated+e.Late+e.Bad+e.Elsewhere+e.Foreign+e.Stalls > 0 {
+		line(b, "besides", "%s reordered, %s repeated, %s late, %s changed, %s to another queue, %s foreign frames, %s stalls",
+			count(e.Reordered), count(e.Repeated), count(e.Late), count(e.Bad), count(e.Elsewhere), count(e.Foreign), count(e.Stalls))
 	}
 }
 
