@@ -212,7 +212,12 @@ func TestLimiter(t *testing.T) {
 		{"latency", "256 in flight with a mean of 113µs", func(r *Report) { r.Server.Busy = 0.2 }},
 		{"stolen", "other processes", func(r *Report) { r.CPUSeconds = 4 }},
 		{"rate", "1,000 opens/s on a fixed schedule", func(r *Report) { r.TargetRate = 1000 }},
-		{"tx full", "transmit rings", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
+		{"tx full", "the device: 1,000,000 frames found the client's transmit ring full", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
+		{"server tx full", "the server's transmit ring full", func(r *Report) { r.Server.Port.TxFull = 1e6 }},
+		{"a few tx full", "the server's processor", func(r *Report) { r.Server.Port.TxFull = 1e3 }},
+		{"rx missed", "the server's processor: its worker is busy 100 %, and 1,000,000 frames found its receive ring full", func(r *Report) { r.Server.Port.RxMissed = 1e6 }},
+		{"rx missed, idle", "the device: 1,000,000 frames found the client's receive ring full (worker busy 50 %", func(r *Report) { r.Client.Port.RxMissed, r.Client.Busy = 1e6, 0.5 }},
+		{"rx missed, keeps up", "the device: 1,000,000 frames found the server's", func(r *Report) { r.Server.Port.RxMissed, r.Server.Burst = 1e6, 9 }},
 		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
 		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = r.Handshakes.Attempted/manyLost + 1 }},
 		{"table", "TIME-WAIT", func(r *Report) { r.Handshakes.TableFull = 1 }},
@@ -220,7 +225,11 @@ func TestLimiter(t *testing.T) {
 		{"unreachable", "ICMP", func(r *Report) { r.Handshakes.Unreachable = 11e6 }},
 		{"silence", "no answer", func(r *Report) { r.Handshakes.Established = 0 }},
 		{"nothing", "nothing was sent", func(r *Report) { r.Handshakes.Attempted = 0 }},
-		{"alone", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy = nil, 0.99 }},
+		{"alone", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy, r.Client.Burst = nil, 0.99, 60 }},
+		{"alone, few places", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy, r.Client.Burst, r.Concurrency = nil, 0.99, 7, 8 }},
+		{"fed slowly", "the peer, or a device on the way: client worker busy 99 %, but in bursts of only 12.0", func(r *Report) {
+			r.Server, r.Client.Busy, r.Client.Burst = nil, 0.99, 12
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := sample()
@@ -233,6 +242,8 @@ func TestLimiter(t *testing.T) {
 	f.Scenario = ScenarioSYNFlood
 	f.SYNFlood.Stalls = 0
 	require.Contains(t, limiter(f), "the server's processor")
+	f.SYNFlood.Unanswered = 1e6
+	require.Contains(t, limiter(f), "the peer, or a device on the way: 1,000,000 of 30,000,000 SYNs got no answer")
 	f.SYNFlood.Stalls = 2
 	require.Contains(t, limiter(f), "answered nothing for 100 ms")
 	f.SYNFlood.Answered, f.SYNFlood.Reset = 0, 5
@@ -249,6 +260,8 @@ func TestLimiter(t *testing.T) {
 		{"silence", "nothing came back of 1,000,000 frames", func(r *Report) { r.Echo.Returned = 0 }},
 		{"elsewhere", "another queue", func(r *Report) { r.Echo.Elsewhere = 2000 }},
 		{"changed", "swap the Ethernet addresses", func(r *Report) { r.Echo.Bad = 600_000 }},
+		{"loss", "100,000 of 1,000,000 frames did not come back", func(r *Report) { r.Echo.Lost = 100_000 }},
+		{"ring", "the client's transmit ring", func(r *Report) { r.Client.Port.TxFull = 2000 }},
 		{"stalls", "the peer: 2 times", func(r *Report) { r.Echo.Stalls = 2 }},
 		{"rate", "the rate asked for: 1,000 frames/s", func(r *Report) { r.TargetRate, r.Rate.FramesPerS = 1000, 999.9 }},
 	} {
