@@ -36,11 +36,11 @@ type ReflectProgress struct {
 	ReceivedPS float64 // frames per second since the last one
 	Received   uint64
 	Reflected  uint64
-	TxFull     uint64
+	NotSent    uint64
 	Dropped    uint64
 }
 
-// ReflectReport is the outcome of Reflect: received = reflected + tx_full + dropped.
+// ReflectReport is the outcome of Reflect: received = reflected + not_sent + dropped.
 type ReflectReport struct {
 	Schema        string  `json:"schema"`
 	Valid         bool    `json:"valid"`
@@ -54,8 +54,8 @@ type ReflectReport struct {
 
 	Received  uint64 `json:"received"`
 	Reflected uint64 `json:"reflected"`
-	TxFull    uint64 `json:"tx_full"` // not sent: the transmit ring was full
-	Dropped   uint64 `json:"dropped"` // not answered, by reason in Drops
+	NotSent   uint64 `json:"not_sent"` // the transmit ring was full, or the device refused it
+	Dropped   uint64 `json:"dropped"`  // not answered, by reason in Drops
 	// MeanPerS is Reflected by DurationS, BestPerS the most in a whole second.
 	MeanPerS float64 `json:"mean_per_s"`
 	BestPerS float64 `json:"best_per_s"`
@@ -146,7 +146,7 @@ func (rep *ReflectReport) watch(ctx context.Context, refl []*reflector, p *polle
 				_ = p.Do(i, func() {
 					now.Received += p.all[i].frames
 					now.Reflected += r.sent
-					now.TxFull += r.full
+					now.NotSent += r.full
 					for _, n := range r.drops {
 						now.Dropped += n
 					}
@@ -168,18 +168,17 @@ func (rep *ReflectReport) watch(ctx context.Context, refl []*reflector, p *polle
 func (rep *ReflectReport) fill(refl []*reflector, p *pollers) {
 	s := newSide(p.Stats(), p.port)
 	rep.PortJSON, rep.Drops, rep.Device = portMap(&s.Port), s.Drops, s.Device
-	var bursts, refused uint64
+	var bursts uint64
 	for i, r := range refl {
 		one := p.all[i]
 		rep.Received += one.frames
 		rep.PerQueue = append(rep.PerQueue, one.frames)
 		bursts += one.bursts
 		rep.Reflected += r.sent
-		rep.TxFull += r.full
+		rep.NotSent += r.full
 		for _, n := range r.drops {
 			rep.Dropped += n
 		}
-		refused += p.port.Stats(i).TxFull
 	}
 	if bursts > 0 {
 		rep.Burst = float64(rep.Received) / float64(bursts)
@@ -190,10 +189,10 @@ func (rep *ReflectReport) fill(refl []*reflector, p *pollers) {
 	eq := func(name string, left, right uint64) {
 		rep.Equations = append(rep.Equations, Equation{name, left, right, left == right})
 	}
-	eq("received = reflected + transmit ring full + dropped", rep.Received, rep.Reflected+rep.TxFull+rep.Dropped)
+	eq("received = reflected + not sent + dropped", rep.Received, rep.Reflected+rep.NotSent+rep.Dropped)
 	eq("received = lent by the port", rep.Received, s.Port.RxFrames)
 	eq("reflected = sent by the port", rep.Reflected, s.Port.TxFrames)
-	eq("transmit ring full = refused by the port", rep.TxFull, refused)
+	eq("reflected + not sent = sent by the port + transmit ring full + refused by the device", rep.Reflected+rep.NotSent, settled(&s.Port, rep.Reflected+rep.NotSent))
 	rep.Valid, rep.InvalidReason = judge(rep.Equations)
 }
 
@@ -210,7 +209,7 @@ func (rep *ReflectReport) WriteText(w io.Writer) error {
 	line(&b, "port", "%s (%s), %s, %s polling", rep.Port, rep.MAC, plural(rep.Queues, "queue"), rep.Polling)
 	line(&b, "time", "%.1f s", rep.DurationS)
 	line(&b, "rate", "%s frames/s on average, %s in the best second", number(rep.MeanPerS), number(rep.BestPerS))
-	line(&b, "frames", "%s received = %s reflected + %s transmit ring full + %s dropped", count(rep.Received), count(rep.Reflected), count(rep.TxFull), count(rep.Dropped))
+	line(&b, "frames", "%s received = %s reflected + %s not sent + %s dropped", count(rep.Received), count(rep.Reflected), count(rep.NotSent), count(rep.Dropped))
 	if rep.Queues > 1 {
 		line(&b, "queues", "%s", counts(rep.PerQueue))
 	}
@@ -226,6 +225,6 @@ func (rep *ReflectReport) WriteText(w io.Writer) error {
 
 // String is the line of a progress display.
 func (p ReflectProgress) String() string {
-	return fmt.Sprintf("%6.1fs  %12s/s  received %-14s reflected %-14s transmit ring full %-9s dropped %s", p.Elapsed.Seconds(), number(p.ReceivedPS),
-		count(p.Received), count(p.Reflected), count(p.TxFull), count(p.Dropped))
+	return fmt.Sprintf("%6.1fs  %12s/s  received %-14s reflected %-14s not sent %-9s dropped %s", p.Elapsed.Seconds(), number(p.ReceivedPS),
+		count(p.Received), count(p.Reflected), count(p.NotSent), count(p.Dropped))
 }

@@ -190,14 +190,14 @@ func TestReflect(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, rep.Valid, rep.InvalidReason)
 	require.True(t, p.Closed())
-	require.Equal(t, [4]uint64{9, 7, 0, 2}, [4]uint64{rep.Received, rep.Reflected, rep.TxFull, rep.Dropped})
+	require.Equal(t, [4]uint64{9, 7, 0, 2}, [4]uint64{rep.Received, rep.Reflected, rep.NotSent, rep.Dropped})
 	require.Equal(t, []uint64{4, 5}, rep.PerQueue)
 	require.Equal(t, uint64(2), rep.Drops["group_source"])
 	require.Equal(t, "02:66:73:00:00:09", rep.MAC)
 
 	var b bytes.Buffer
 	require.NoError(t, rep.WriteText(&b))
-	require.Contains(t, b.String(), "9 received = 7 reflected + 0 transmit ring full + 2 dropped")
+	require.Contains(t, b.String(), "9 received = 7 reflected + 0 not sent + 2 dropped")
 	require.Contains(t, b.String(), "4 + 5")
 	require.Contains(t, b.String(), "VALID: all sums close")
 	b.Reset()

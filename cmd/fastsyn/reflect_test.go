@@ -70,6 +70,6 @@ func TestReflectCommand(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done, out.String())
 	require.Contains(t, out.String(), "reflecting on loop:test, MAC 02:66:73:00:00:01, queues 1")
-	require.Contains(t, out.String(), "3 received = 3 reflected + 0 transmit ring full + 0 dropped")
+	require.Contains(t, out.String(), "3 received = 3 reflected + 0 not sent + 0 dropped")
 	require.FileExists(t, file)
 }
