@@ -270,6 +270,7 @@ func (f *flood) put(p []byte, lo uint64, port uint16, isn uint32) []byte {
 // Receive implements worker.Raw: it verifies the answers.
 func (f *flood) Receive(now int64, segs []*wire.Segment) {
 	stamp, mask := uint32(now/64)|1, uint64(len(f.sentAt)-1)
+	run, sentAt := int64(0), stamp
 	for _, s := range segs {
 		if s.Flags&wire.FlagACK == 0 || s.Flags&(wire.FlagSYN|wire.FlagRST) == 0 ||
 			s.Remote != f.job.remote || s.RemotePort != f.job.port {
@@ -300,10 +301,15 @@ func (f *flood) Receive(now int64, segs []*wire.Segment) {
 			f.ctr.reset++
 		} else {
 			f.ctr.answered++
-			f.service.record(int64(stamp-*slot) * 64)
+			if *slot != sentAt { // those sent at once are recorded at once
+				f.service.recordN(int64(stamp-sentAt)*64, run)
+				run, sentAt = 0, *slot
+			}
+			run++
 		}
 		*slot = 0
 		f.ahead = max(f.ahead, k+1)
 	}
+	f.service.recordN(int64(stamp-sentAt)*64, run)
 	f.heard, f.patience = now, stallTime
 }
