@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/dataplane/dpdk"
+)
+
+func TestDevices(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		code, _, err := fastsynCmd(t, "devices")
+		require.Equal(t, exitFailure, code)
+		require.Contains(t, err, "of Linux")
+		return
+	}
+	code, out, err := fastsynCmd(t, "devices", "--no-probe")
+	require.Zero(t, code, err)
+	require.Contains(t, out, "interfaces of the kernel\n")
+	require.Contains(t, out, "network devices on the PCI bus\n")
+	require.Contains(t, out, "\nDPDK")
+
+	code, out, err = fastsynCmd(t, "devices", "--no-probe", "--json")
+	require.Zero(t, code, err)
+	m := decode(t, out)
+	require.Equal(t, "fastsyn.devices/v1", m["schema"])
+	for _, list := range []string{"interfaces", "pci", "errors"} {
+		require.IsType(t, []any{}, m[list], list)
+	}
+	d := m["dpdk"].(map[string]any)
+	require.Equal(t, dpdk.Version(), d["version"])
+	require.Equal(t, false, d["probed"])
+	require.Equal(t, []any{}, d["devices"])
+
+	file := filepath.Join(t.TempDir(), "d.json")
+	code, out, err = fastsynCmd(t, "devices", "--no-probe", "--json="+file)
+	require.Zero(t, code, err)
+	require.Contains(t, out, "interfaces of the kernel")
+	require.FileExists(t, file)
+}
+
+// Without DPDK, asking for it says how to get it.
+func TestDevicesWithoutDPDK(t *testing.T) {
+	if dpdk.Available() == nil {
+		return
+	}
+	require.ErrorIs(t, dpdk.Available(), errors.ErrUnsupported)
+	code, out, err := fastsynCmd(t, "devices", "--port", "dpdk:net_null0")
+	require.Equal(t, exitFailure, code)
+	require.Contains(t, err, "go build -tags dpdk")
+	require.Empty(t, out)
+}
