@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/...", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 
 	// Look at the machine, know nothing of packets.
 	"cmd/fastsyn/internal/ethtool": {},
