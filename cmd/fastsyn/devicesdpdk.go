@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 
 // dpdkList is what DPDK tells of its devices.
 type dpdkList struct {
-	Version string       `json:"version"` // that this program was built with, "" if without
+	Version string       `json:"version"` // such as "DPDK 22.11.11"; "" in a build without
 	Probed  bool         `json:"probed"`  // DPDK was started
 	Devices []dpdkDevice `json:"devices"`
 	Errors  []string     `json:"errors"`
@@ -78,7 +79,9 @@ func probe(named []probePort, pci []devices.PCI) (dpdkList, error) {
 		l.Probed = true
 		found, err := dpdk.Devices(p.cfg.EAL, p.cfg.Device)
 		if err != nil {
-			err = fmt.Errorf("%s: %w", p.text, err)
+			if !strings.Contains(err.Error(), p.cfg.Device) {
+				err = fmt.Errorf("%s: %w", p.text, err)
+			}
 			l.Errors = append(l.Errors, err.Error())
 			failed = errors.Join(failed, err)
 		}
@@ -103,7 +106,7 @@ func (l *dpdkList) write(p *layout.Page) {
 		p.Section("DPDK: this program was built without (docs/dpdk.md)")
 		return
 	}
-	p.Section("DPDK " + l.Version)
+	p.Section(l.Version)
 	if len(l.Devices)+len(l.Errors) == 0 {
 		p.Entry("none", "probed")
 	}
@@ -119,7 +122,7 @@ func (e *dpdkDevice) write(p *layout.Page) {
 	d := &e.Facts
 	p.Entry(d.Name, e.Port)
 	p.Field("driver", layout.Commas(d.Driver+" on the "+d.Bus+" bus", devices.NUMA(d.NUMA)))
-	state := "down"
+	state := "down, as it may be until the port is opened"
 	if d.LinkUp {
 		state = "up"
 	}
@@ -128,11 +131,17 @@ func (e *dpdkDevice) write(p *layout.Page) {
 	if d.RETASize == 0 {
 		p.Field("rss", "none: with queues=N frames are moved to the queue of their flow in software")
 	} else {
-		p.Field("rss", fmt.Sprintf("table of %d, key of %d bytes; hashes %s", d.RETASize, d.KeySize, strings.Join(d.RSSTypes, ", ")))
+		key := "length of the key not told"
+		if d.KeySize > 0 {
+			key = fmt.Sprintf("key of %d bytes", d.KeySize)
+		}
+		p.Field("rss", fmt.Sprintf("table of %d, %s; hashes %s", d.RETASize, key, orNone(d.RSSTypes)))
 	}
-	p.Field("rx offloads", strings.Join(d.RxOffloads, ", "))
-	p.Field("tx offloads", strings.Join(d.TxOffloads, ", "))
+	p.Field("rx offloads", orNone(d.RxOffloads))
+	p.Field("tx offloads", orNone(d.TxOffloads))
 }
+
+func orNone(names []string) string { return cmp.Or(strings.Join(names, ", "), "none") }
 
 func descriptors(l dpdk.DescLimits) string {
 	return fmt.Sprintf("%d to %d", l.Min, l.Max) + layout.Prefixed(" in steps of ", steps(l.Align))

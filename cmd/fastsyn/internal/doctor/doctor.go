@@ -55,7 +55,7 @@ type Machine struct {
 	Arch string // as GOARCH
 	// Device asks a network device, as ethtool.Ask does.
 	Device func(name string) (ethtool.Device, error)
-	// DPDK is the version that this program was built with, "" if it was built without.
+	// DPDK is what this program was built with, such as "DPDK 22.11.11", "" if without.
 	DPDK string
 	// Iface limits the network checks to one interface; "" for all of interest.
 	Iface string

@@ -16,7 +16,7 @@ var userDrivers = []string{"vfio-pci", "uio_pci_generic", "igb_uio"}
 // for devices that are handed over.
 func (x *examination) dpdk() error {
 	if x.DPDK != "" {
-		x.ok("this fastsyn", "built with DPDK %s", x.DPDK)
+		x.ok("this fastsyn", "built with %s", x.DPDK)
 	} else {
 		x.add("this fastsyn", Note, "built without DPDK", "ports dpdk:... cannot be opened", "CGO_ENABLED=1 go build -tags dpdk ./cmd/fastsyn (docs/dpdk.md)")
 	}
@@ -62,8 +62,11 @@ func (x *examination) library() (installed bool, err error) {
 	return version != "" || testpmd != "", nil
 }
 
-// queueBytes is what DPDK takes for a queue of the default size, rounded up.
-const queueBytes = 32 << 20
+// What a port of the defaults takes with one queue, and with each further one.
+const (
+	portBytes  = 28 << 20
+	queueBytes = 20 << 20
+)
 
 // pages looks for huge pages that DPDK can have; the memory section has them by size.
 func (x *examination) pages() {
@@ -75,8 +78,8 @@ func (x *examination) pages() {
 	for _, p := range s.Pools {
 		free += p.Bytes * p.Available()
 	}
-	found := fmt.Sprintf("%s free; a port takes about %s for each queue", hugepages.BytesText(free), hugepages.BytesText(queueBytes))
-	if free < queueBytes {
+	found := fmt.Sprintf("%s free; a port takes %s, and %s for each further queue", hugepages.BytesText(free), hugepages.BytesText(portBytes), hugepages.BytesText(queueBytes))
+	if free < portBytes {
 		x.add("memory", Note, found, "DPDK starts with no-huge=on only: more TLB misses, and few NICs can be used", "sudo fastsyn hugepages reserve --count 256")
 	} else {
 		x.ok("memory", "%s", found)
