@@ -130,7 +130,7 @@ func (c *Config) memory() int64 {
 func (c *Config) room() int { return max(minRoom, c.MTU+etherHdr+vlanTag) }
 
 func (p *Port) fail(what string, ret C.int) error {
-	return fmt.Errorf("dpdk: %s: %s: %w: %s", p.cfg.Device, what, syscall.Errno(-ret), explain(takeLog()))
+	return refused(p.cfg.Device+": "+what, int(ret), takeLog())
 }
 
 // setup configures and starts the device.
