@@ -2,12 +2,15 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/dpdk"
 )
 
@@ -53,4 +56,18 @@ func TestDevicesWithoutDPDK(t *testing.T) {
 	require.Equal(t, exitFailure, code)
 	require.Contains(t, err, "go build -tags dpdk")
 	require.Empty(t, out)
+}
+
+// Every port string of docs/dpdk.md is one.
+func TestPortStringsOfTheDocument(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/dpdk.md")
+	require.NoError(t, err)
+	found := regexp.MustCompile("dpdk:[a-z0-9][^`' \n]*").FindAllString(string(doc), -1)
+	require.Greater(t, len(found), 20)
+	for _, port := range found {
+		sp, err := dataplane.ParseSpec(port)
+		require.NoError(t, err, port)
+		_, err = dpdk.ParseParams(sp.Target, dataplane.NewParams(sp.Driver, port, sp.Params))
+		require.NoError(t, err, port)
+	}
 }

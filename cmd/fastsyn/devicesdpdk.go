@@ -89,7 +89,7 @@ func probe(named []probePort, pci []devices.PCI) (dpdkList, error) {
 			l.Devices = append(l.Devices, dpdkDevice{p.text, d})
 		}
 	}
-	return l, errors.Join(failed, dpdk.Shutdown())
+	return l, failed
 }
 
 func isNamed(named []probePort, addr string) bool {

@@ -83,6 +83,7 @@ var machines = map[string]struct {
 			"enp94s0f0np0": {
 				Driver: "mlx5_core", RX: 8, Combined: 8, MaxCombined: 63, RingRX: 1024, MaxRingRX: 8192,
 				RSS: true, RETA: 128, RETAQueues: 8, Key: 40, KeyTold: true, Symmetric: true, Function: "toeplitz", TCP4: whole, TCP6: "src dst",
+				Features: map[string]ethtool.Feature{"tx-checksum-ip-generic": {Fixed: true}, "tx-checksum-ipv4": {}, "tx-checksum-ipv6": {Active: true}, "rx-checksum": {}},
 			},
 			"enp94s0f1np1": {Driver: "mlx5_core", RX: 8, Combined: 8, MaxCombined: 63, RSS: true, RETA: 128, RETAQueues: 1, Key: 40, Function: "xor"},
 			"enp216s0f0":   {Driver: "ixgbe", RX: 4, Combined: 4, MaxCombined: 63, RSS: true, RETA: 128, RETAQueues: 4},
@@ -315,6 +316,33 @@ func TestErrors(t *testing.T) {
 	b, err := json.Marshal(r)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"interfaces": [], "pci": [], "errors": ["/sys/class/net: not there; mount -t sysfs sysfs /sys"]}`, string(b))
+}
+
+// docs/devices.md names every field.
+func TestDocumentNamesEveryField(t *testing.T) {
+	doc, err := os.ReadFile("../../../../docs/devices.md")
+	require.NoError(t, err)
+	var check func(v any)
+	check = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, value := range v {
+				require.Regexp(t, "[`.]"+key+"[`.\\[]", string(doc))
+				check(value)
+			}
+		case []any:
+			for _, e := range v {
+				check(e)
+			}
+		}
+	}
+	for name := range machines {
+		b, err := os.ReadFile("testdata/" + name + ".json")
+		require.NoError(t, err)
+		var v any
+		require.NoError(t, json.Unmarshal(b, &v))
+		check(v)
+	}
 }
 
 func TestThisMachine(t *testing.T) {
