@@ -58,10 +58,9 @@ vfio-pci, of which nobody else can be using one, and at those named by --port.
 			l := deviceList{Schema: devicesSchema}
 			var failed error
 			l.Report, failed = devices.Look(m)
-			if noProbe {
-				l.DPDK = newDPDKList()
-			} else {
-				l.DPDK, err = probe(named, l.PCI)
+			l.DPDK = newDPDKList()
+			if !noProbe && l.DPDK.Version != "" {
+				l.DPDK, err = probe(targets(named, l.PCI))
 				failed = errors.Join(failed, err)
 			}
 			err = printResult(cmd, file, l, l.writeText)

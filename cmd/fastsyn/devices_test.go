@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/devices"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/dpdk"
 )
@@ -56,6 +57,25 @@ func TestDevicesWithoutDPDK(t *testing.T) {
 	require.Equal(t, exitFailure, code)
 	require.Contains(t, err, "go build -tags dpdk")
 	require.Empty(t, out)
+}
+
+// DPDK is not asked about devices that somebody else may be using, nor twice about one.
+func TestDevicesToProbe(t *testing.T) {
+	pci := []devices.PCI{
+		{Address: "0000:01:00.0", Port: "dpdk:0000:01:00.0", Driver: "vfio-pci", Use: devices.Ready},
+		{Address: "0000:02:00.0", Driver: "uio_pci_generic", Use: devices.Ready},
+		{Address: "0000:03:00.0", Driver: "ice", Use: devices.Kernel},
+		{Address: "0000:04:00.0", Driver: "vfio-pci", Use: devices.Kernel}, // another of its group is not
+		{Address: "0000:05:00.0", Driver: "mlx5_core", Use: devices.Shared},
+		{Address: "0000:06:00.0", Driver: "vfio-pci", Use: devices.Ready},
+		{Address: "0000:07:00.0", Driver: "vfio-pci", Use: devices.Ready},
+	}
+	first := probePort{"dpdk:0000:06:00.0?no-huge=on", dpdk.Config{Device: "0000:06:00.0", EAL: dpdk.EALConfig{NoHuge: true}}}
+	second := probePort{"dpdk:07:00.0,x=1", dpdk.Config{Device: "07:00.0,x=1"}}
+	require.Equal(t, []probePort{
+		first, second, {"dpdk:0000:01:00.0", dpdk.Config{Device: "0000:01:00.0", EAL: dpdk.EALConfig{NoHuge: true}}},
+	}, targets([]probePort{first, second}, pci))
+	require.Empty(t, targets(nil, pci[1:5]))
 }
 
 // Every port string of docs/dpdk.md is one.

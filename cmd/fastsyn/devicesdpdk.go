@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,13 +59,10 @@ func probePorts(ports []string) (out []probePort, err error) {
 	return out, nil
 }
 
-// probe has DPDK look at the named ports, and at devices that it can have to itself.
-func probe(named []probePort, pci []devices.PCI) (dpdkList, error) {
-	l := newDPDKList()
-	if l.Version == "" {
-		return l, nil
-	}
-	ports := named
+// targets are the named ports, and the devices that DPDK can have to itself.
+// These take the EAL parameters of the first named port, because DPDK starts once.
+func targets(named []probePort, pci []devices.PCI) []probePort {
+	ports := slices.Clone(named)
 	for i := range pci {
 		if d := &pci[i]; d.Exclusive() && !isNamed(named, d.Address) {
 			p := probePort{text: d.Port, cfg: dpdk.Config{Device: d.Address}}
@@ -74,7 +72,12 @@ func probe(named []probePort, pci []devices.PCI) (dpdkList, error) {
 			ports = append(ports, p)
 		}
 	}
-	var failed error
+	return ports
+}
+
+// probe has DPDK look at ports. What fails hides nothing else.
+func probe(ports []probePort) (l dpdkList, failed error) {
+	l = newDPDKList()
 	for _, p := range ports {
 		l.Probed = true
 		found, err := dpdk.Devices(p.cfg.EAL, p.cfg.Device)
