@@ -38,9 +38,12 @@ var mayImport = map[string][]string{
 	// Moves frames, knows no TCP, not even how to read a frame.
 	"dataplane": {},
 
-	"dataplane/loop":     {"dataplane", "dataplane/wire", "hugepages", "rss"},
+	// Says which queue a frame belongs to, knows no device.
+	"dataplane/steer": {"dataplane/wire", "rss"},
+
+	"dataplane/loop":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
+	"dataplane/afpacket": {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/dpdk":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
-	"dataplane/afpacket": {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/impair":   {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/trace":    {"dataplane/wire"},
 	"dataplane/dptest":   {"dataplane", "dataplane/wire"},

@@ -94,7 +94,8 @@ type Config struct {
 	// or, when Count alone ends the run, as long as the retries take; negative: not at all. --drain
 	Drain time.Duration
 
-	// Pin is "auto" (default): threads are pinned to CPUs when there are enough; or "off". --pin
+	// Pin is "auto" (default): threads are pinned to the CPUs that their port wants,
+	// else to others, when there are enough; or "off". --pin
 	Pin string
 	// Polling is "auto" (default): busy when there are enough CPUs; "busy" or "adaptive". --polling
 	Polling string

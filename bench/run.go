@@ -62,10 +62,9 @@ func (f *flood) progress() (done, failed, inflight uint64, lat *latency) {
 
 // run is one Run.
 type run struct {
-	cfg    Config
-	cpus   []int
-	pinned bool
-	busy   bool
+	cfg  Config
+	cpus []int
+	placement
 	job    *job
 	gens   []generator
 	client *fastsyn.Endpoint
@@ -155,14 +154,18 @@ func (r *run) open() error {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = def * cfg.Workers
 	}
-	threads := cfg.Workers
+	wants := [][]int{info.CPUs}
+	var other dataplane.Port
 	if ours {
-		threads *= 2
+		if other, err = dataplane.OpenSpec(peer); err != nil {
+			_ = port.Close()
+			return fmt.Errorf("bench: the server's end: %w", err)
+		}
+		wants = append(wants, other.Info().CPUs)
 	}
-	r.busy = cfg.Polling == "busy" || cfg.Polling == "auto" && len(r.cpus) >= threads
-	r.pinned = cfg.Pin == "auto" && len(r.cpus) >= threads
+	r.placement = place(cfg, wants, r.cpus, cfg.Workers)
 	if ours {
-		if err := r.openServer(peer); err != nil {
+		if err := r.openServer(other); err != nil {
 			_ = port.Close()
 			return err
 		}
@@ -194,13 +197,11 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 	return nil
 }
 
-func (r *run) endpoint(first int) fastsyn.Config {
-	c := fastsyn.Config{Polling: worker.Adaptive}
+func (r *run) endpoint(end int) fastsyn.Config {
+	// Empty and not nil: nowhere, and not where the port wants.
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...)}
 	if r.busy {
 		c.Polling = worker.Busy
-	}
-	if r.pinned {
-		c.CPUs = r.cpus[first : first+r.cfg.Workers]
 	}
 	c.Engine = handshake.Config{
 		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale,
@@ -209,16 +210,14 @@ func (r *run) endpoint(first int) fastsyn.Config {
 	return c
 }
 
-func (r *run) openServer(sp dataplane.Spec) error {
+func (r *run) openServer(port dataplane.Port) error {
 	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
 	if err != nil {
+		_ = port.Close()
 		return err
 	}
-	c := r.endpoint(r.cfg.Workers)
-	if c.Device, err = dataplane.OpenSpec(sp); err != nil {
-		return fmt.Errorf("bench: the server's end: %w", err)
-	}
-	c.Addrs = serverAddrs
+	c := r.endpoint(1)
+	c.Device, c.Addrs = port, serverAddrs
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)

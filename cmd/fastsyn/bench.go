@@ -79,7 +79,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
 	f.DurationVar(&c.Drain, "drain", 0, "wait for what is pending at the end (0: 3s, or with --count alone the retry schedule)")
 	f.BoolVar(&o.noDrain, "no-drain", false, "do not wait for what is pending")
-	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (if there are enough) or off")
+	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (where their port wants them, else where there is room, if there are enough) or off")
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
