@@ -44,7 +44,7 @@ func TestHelpHasExamples(t *testing.T) {
 			require.Contains(t, out, "--"+flag)
 		}
 	}
-	require.ElementsMatch(t, []string{"bench", "cookie", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
+	require.ElementsMatch(t, []string{"bench", "cookie", "devices", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
@@ -59,7 +59,7 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{"bnech", `did you mean "bench"?`},
-		{"frobnicate", "known: bench, cookie, doctor, hugepages, reflect, rss, serve, trace, version"},
+		{"frobnicate", "known: bench, cookie, devices, doctor, hugepages, reflect, rss, serve, trace, version"},
 		{"bench --duraton 5s", `did you mean "--duration"?`},
 		{"bench --zzzzzzzzzz", "unknown flag --zzzzzzzzzz"},
 		{"bench --duration", "needs an argument"},
@@ -86,6 +86,10 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen 80", ":PORT"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo", `did you mean "echo-once"?`},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --cookies alwys", `did you mean "always"?`},
+		{"devices now", `unexpected argument "now"`},
+		{"devices --port afpacket:veth0", "only devices of DPDK are probed"},
+		{"devices --port dpdk", "lacks the colon"},
+		{"devices --no-probe --port dpdk:net_null0", "the other has them probed"},
 		{"trace", "--read FILE or --port PORT"},
 		{"trace --read a --port b", "one of them"},
 		{"trace --port loop:", "pcap=f.pcap"},
