@@ -96,11 +96,11 @@ func TestEveryNeedHasARemedy(t *testing.T) {
 }
 
 func TestLookTool(t *testing.T) {
-	_, err := lookTool("no-such-program-of-any-kind")
+	_, err := LookTool("no-such-program-of-any-kind")
 	require.ErrorContains(t, err, "program no-such-program-of-any-kind: ")
 	if os.Getenv("PATH") != "" {
 		t.Setenv("PATH", t.TempDir())
 	}
-	_, err = lookTool("no-such-program-of-any-kind")
+	_, err = LookTool("no-such-program-of-any-kind")
 	require.Error(t, err)
 }
