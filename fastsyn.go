@@ -14,6 +14,7 @@ import (
 
 	// The drivers that every build has.
 	_ "github.com/fastsyn/fastsyn/dataplane/afpacket"
+	_ "github.com/fastsyn/fastsyn/dataplane/dpdk"
 	_ "github.com/fastsyn/fastsyn/dataplane/impair"
 	_ "github.com/fastsyn/fastsyn/dataplane/loop"
 )

@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"dataplane": {},
 
 	"dataplane/loop":     {"dataplane", "dataplane/wire", "hugepages", "rss"},
+	"dataplane/dpdk":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/afpacket": {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/impair":   {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/trace":    {"dataplane/wire"},

@@ -1,0 +1,5 @@
+//go:build !race && dpdk && cgo && linux
+
+package dpdk
+
+const raceEnabled = false

@@ -1,0 +1,551 @@
+//go:build dpdk && cgo && linux
+
+package dpdk
+
+/*
+#include <stdlib.h>
+#include <string.h>
+#include <rte_ethdev.h>
+#include <rte_malloc.h>
+#include "burst.h"
+#include "ethdev.h"
+#include "eal.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/rss"
+)
+
+const (
+	etherHdr = 14
+	vlanTag  = 4
+	minRoom  = 2048 // bytes of a frame behind the headroom
+	maxRoom  = 65535 - C.RTE_PKTMBUF_HEADROOM
+	// Frames longer than a buffer, from a peer with segmentation offload, are
+	// copied into these.
+	jumboCount = 64
+	replyRoom  = 256
+	mbufBytes  = C.sizeof_struct_rte_mbuf + 64 // of bookkeeping per frame
+)
+
+// ErrDeviceGone is wrapped by Err of a queue whose device was removed.
+var ErrDeviceGone = errors.New("device is gone")
+
+// Port is an opened ethdev.
+type Port struct {
+	cfg     Config
+	id      C.uint16_t
+	info    dataplane.Info
+	driver  string
+	iface   string // the kernel interface below, whose end is the end of the device
+	queues  []*queue
+	pools   []*C.struct_rte_mempool
+	jumbo   *C.struct_rte_mempool
+	steerer *steerer // nil: one queue, or RSS is trusted
+	rss     string   // what spreads the frames, for Facts
+	wire    *wire    // nil: not a wire within the process
+	foreign bool     // adopted: configured and owned by others
+
+	mu       sync.Mutex // guards control calls against Close
+	running  bool       // started: memif clients are not before they are connected
+	closed   bool
+	up       atomic.Bool
+	gone     atomic.Bool
+	base     C.struct_fs_stats // at Open
+	missed   atomic.Uint64
+	noMbuf   atomic.Uint64
+	rxErrors atomic.Uint64
+	txErrors atomic.Uint64
+	restarts atomic.Uint64
+	stop     chan struct{}
+	watching sync.WaitGroup
+}
+
+var (
+	_ dataplane.Port            = (*Port)(nil)
+	_ dataplane.DropReporter    = (*Port)(nil)
+	_ dataplane.CounterReporter = (*Port)(nil)
+)
+
+// ports counts what is open, for Shutdown, and gives each pool a name of its own.
+var ports struct {
+	sync.Mutex
+	open, made int
+}
+
+func openPorts() int {
+	ports.Lock()
+	defer ports.Unlock()
+	return ports.open
+}
+
+// Open attaches and starts a device. Whatever fails, it is given back.
+func Open(cfg Config) (_ *Port, err error) {
+	if err := cfg.normalize(); err != nil {
+		return nil, err
+	}
+	if err := startEAL(cfg.EAL, cfg.memory()); err != nil {
+		return nil, err
+	}
+	p := &Port{cfg: cfg, stop: make(chan struct{})}
+	if name, ok := wireName(cfg.Device); ok {
+		if p.wire, p.id, err = openWire(name, &p.cfg); err != nil {
+			return nil, err
+		}
+	} else if p.id, err = probe(cfg.Device); err != nil {
+		return nil, err
+	}
+	if err := p.setup(); err != nil {
+		return nil, errors.Join(err, p.release())
+	}
+	p.begin()
+	return p, nil
+}
+
+// memory is about what the port takes of huge pages.
+func (c *Config) memory() int64 {
+	room := int64(c.room() + C.RTE_PKTMBUF_HEADROOM + mbufBytes)
+	return int64(c.Queues*c.Mbufs)*room + jumboCount*(1<<16+mbufBytes) + 4<<20
+}
+
+// room is the space of a frame.
+func (c *Config) room() int { return max(minRoom, c.MTU+etherHdr+vlanTag) }
+
+func (p *Port) fail(what string, ret C.int) error {
+	return fmt.Errorf("dpdk: %s: %s: %w: %s", p.cfg.Device, what, syscall.Errno(-ret), explain(takeLog()))
+}
+
+// setup configures and starts the device.
+func (p *Port) setup() error {
+	f, err := facts(p.id)
+	if err != nil {
+		return err
+	}
+	p.driver = C.GoString(f.driver)
+	if err := p.checkQueues(f); err != nil {
+		return err
+	}
+	if err := p.makePools(int(f.numa)); err != nil {
+		return err
+	}
+	if err := p.configure(f); err != nil {
+		return err
+	}
+	for i := range p.cfg.Queues {
+		q, err := newQueue(p, i, f)
+		if err != nil {
+			return err
+		}
+		p.queues = append(p.queues, q)
+	}
+	if err := p.start(); err != nil {
+		return err
+	}
+	if f, err = facts(p.id); err != nil { // names and addresses may be known only now
+		return err
+	}
+	p.describe(f)
+	return p.spread(f)
+}
+
+func (p *Port) checkQueues(f *ethFacts) error {
+	if n := min(int(f.max_rx_queues), int(f.max_tx_queues)); p.cfg.Queues > n {
+		hint := ""
+		switch p.driver {
+		case "net_af_packet":
+			hint = fmt.Sprintf("; the device argument decides: qpairs=%d", p.cfg.Queues)
+		case "net_af_xdp":
+			hint = fmt.Sprintf("; the device argument decides: queue_count=%d, and ethtool -L the interface", p.cfg.Queues)
+		case "net_tap", "net_pcap", "net_virtio_user", "net_vhost":
+			hint = "; the device arguments decide (queues=, rx_iface= several times)"
+		}
+		return fmt.Errorf("dpdk: %s: %d queues, but the device has %d (%d receive, %d transmit): use queues=%d%s",
+			p.cfg.Device, p.cfg.Queues, n, f.max_rx_queues, f.max_tx_queues, max(n, 1), hint)
+	}
+	return nil
+}
+
+// makePools makes the frames: a pool for each queue on the device's NUMA node,
+// and one of long ones for what does not fit.
+func (p *Port) makePools(numa int) error {
+	ports.Lock()
+	ports.made++
+	n := ports.made
+	ports.Unlock()
+	make1 := func(kind string, count, room int) (*C.struct_rte_mempool, error) {
+		name := C.CString(fmt.Sprintf("fs%d%s", n, kind))
+		defer C.free(unsafe.Pointer(name))
+		pool := C.fs_pool(name, C.uint32_t(count), C.uint32_t(room), C.int(numa))
+		if pool == nil {
+			return nil, fmt.Errorf("dpdk: %s: no memory for %d frames of %d bytes on NUMA node %d: %w: %s: fewer frames (mbufs=%d) or queues, or more memory: sudo fastsyn hugepages reserve, memory=; fastsyn hugepages shows what is free",
+				p.cfg.Device, count, room, numa, syscall.ENOMEM, explain(takeLog()), max(minMbufs, count/2))
+		}
+		return pool, nil
+	}
+	for i := range p.cfg.Queues {
+		pool, err := make1(fmt.Sprintf("q%d", i), p.cfg.Mbufs, p.cfg.room())
+		if err != nil {
+			return err
+		}
+		p.pools = append(p.pools, pool)
+	}
+	var err error
+	p.jumbo, err = make1("jumbo", jumboCount, maxRoom)
+	return err
+}
+
+// wanted are the offloads that are used when the device has them.
+func (p *Port) wanted(f *ethFacts) (rx, tx uint64) {
+	c := &p.cfg
+	if !c.NoRxCsum {
+		rx |= uint64(f.rx_offloads) & (C.RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | C.RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+	}
+	if !c.NoVLANStrip {
+		rx |= uint64(f.rx_offloads) & C.RTE_ETH_RX_OFFLOAD_VLAN_STRIP
+	}
+	if !c.NoRSSHash && c.Queues > 1 && c.RSS != Off {
+		rx |= uint64(f.rx_offloads) & C.RTE_ETH_RX_OFFLOAD_RSS_HASH
+	}
+	if c.MTU+etherHdr+vlanTag > minRoom {
+		rx |= uint64(f.rx_offloads) & C.RTE_ETH_RX_OFFLOAD_SCATTER
+	}
+	const sums = C.RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | C.RTE_ETH_TX_OFFLOAD_TCP_CKSUM
+	if !c.NoTxCsum && uint64(f.tx_offloads)&sums == sums {
+		tx |= sums
+	}
+	return rx, tx
+}
+
+const tcpTypes = C.RTE_ETH_RSS_NONFRAG_IPV4_TCP | C.RTE_ETH_RSS_NONFRAG_IPV6_TCP
+
+// configure sets queues, offloads and RSS. A device that refuses RSS although it
+// offers it is configured without, unless rss=on.
+func (p *Port) configure(f *ethFacts) error {
+	c := &p.cfg
+	rx, tx := p.wanted(f)
+	s := (*C.struct_fs_setup)(C.calloc(1, C.sizeof_struct_fs_setup))
+	pools := (**C.struct_rte_mempool)(C.calloc(C.size_t(c.Queues), C.size_t(unsafe.Sizeof(p.pools[0]))))
+	key := (*C.uint8_t)(C.calloc(64, 1))
+	defer func() {
+		C.free(unsafe.Pointer(s))
+		C.free(unsafe.Pointer(pools))
+		C.free(unsafe.Pointer(key))
+	}()
+	copy(unsafe.Slice(pools, c.Queues), p.pools)
+	s.queues, s.rx_desc, s.tx_desc, s.mtu = C.uint16_t(c.Queues), C.uint16_t(c.RxDesc), C.uint16_t(c.TxDesc), C.uint16_t(c.MTU)
+	s.rx_offloads, s.tx_offloads, s.pool = C.uint64_t(rx), C.uint64_t(tx), pools
+	can := c.Queues > 1 && uint64(f.rss_types)&tcpTypes != 0
+	if c.RSS == On && !can {
+		return fmt.Errorf("dpdk: %s: rss=on, but %s: leave rss=on out, and flows are steered to their workers in software", c.Device, p.noRSS(f))
+	}
+	if can && c.RSS != Off {
+		s.rss_types = C.uint64_t(uint64(f.rss_types) & tcpTypes)
+		if s.key_len = f.key_size; s.key_len == 0 {
+			s.key_len = C.uint8_t(rss.KeySize)
+		}
+		s.key_len = min(s.key_len, 64)
+		p.writeKey(unsafe.Slice(key, int(s.key_len)))
+		s.key = key
+		p.rss = "device"
+	}
+	ret, step := p.tryConfigure(s)
+	if ret < 0 && s.rss_types != 0 && c.RSS == Auto && (ret == -C.ENOTSUP || ret == -C.EINVAL) {
+		s.rss_types, p.rss = 0, ""
+		s.rx_offloads &^= C.RTE_ETH_RX_OFFLOAD_RSS_HASH
+		ret, step = p.tryConfigure(s)
+	}
+	if ret < 0 {
+		return p.fail(step, ret)
+	}
+	return nil
+}
+
+func (p *Port) tryConfigure(s *C.struct_fs_setup) (ret C.int, step string) {
+	var at *C.char
+	onMain(func() { ret = C.fs_configure(p.id, s, &at) })
+	return ret, C.GoString(at)
+}
+
+// writeKey fills the device's key. A symmetric one goes on as it began; beyond what
+// TCP over IPv6 needs the rest does not matter (RSS-002).
+func (p *Port) writeKey(key []C.uint8_t) {
+	for i := range key {
+		switch {
+		case i < rss.KeySize:
+			key[i] = C.uint8_t(p.cfg.RSSKey[i])
+		case p.cfg.RSSKey.Symmetric():
+			key[i] = key[i-2]
+		}
+	}
+}
+
+func (p *Port) noRSS(f *ethFacts) string {
+	if p.cfg.Queues == 1 {
+		return "there is one queue"
+	}
+	return fmt.Sprintf("the device (%s) cannot hash TCP (it offers: %s)", p.driver, strings.Join(append(rssNames(uint64(f.rss_types)), "nothing else"), ", "))
+}
+
+// start starts the device. A memif client whose server is not there yet stays
+// down and tries again (watch).
+func (p *Port) start() error {
+	takeLog()
+	ret := C.fs_start(p.id, boolInt(p.cfg.Promisc))
+	if ret < 0 && p.memifClient() {
+		takeLog()
+		for _, q := range p.queues {
+			C.fs_pause(q.c)
+		}
+		return nil
+	}
+	if ret < 0 {
+		return p.fail("starting", ret)
+	}
+	p.running = true
+	return nil
+}
+
+// memifClient reports whether the device connects to somebody.
+func (p *Port) memifClient() bool {
+	return p.driver == "net_memif" && (strings.Contains(p.cfg.Device, "role=client") || strings.Contains(p.cfg.Device, "role=slave"))
+}
+
+func boolInt(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// describe fills Info.
+func (p *Port) describe(f *ethFacts) {
+	mac := hardwareAddr(f)
+	if p.wire != nil || slices.Equal(mac, make(net.HardwareAddr, 6)) {
+		pid := os.Getpid()
+		mac = net.HardwareAddr{0x02, 0x66, byte(pid >> 16), byte(pid >> 8), byte(pid), byte(p.id)} // locally administered
+	}
+	mtu := int(f.mtu)
+	p.info = dataplane.Info{
+		Driver: "dpdk", Name: deviceName(f), MAC: mac, MTU: min(mtu, p.cfg.room()-etherHdr-vlanTag), Queues: p.cfg.Queues,
+		CPUs: slices.Clone(p.cfg.EAL.LCores),
+	}
+	for _, arg := range strings.Split(p.cfg.Device, ",")[1:] {
+		if v, ok := strings.CutPrefix(arg, "iface="); ok && (p.driver == "net_af_packet" || p.driver == "net_af_xdp") {
+			p.iface = v
+		}
+	}
+	for _, q := range p.queues {
+		q.c.max_len = C.uint32_t(p.info.MTU + etherHdr + vlanTag)
+		q.caps.FrameRoom = p.cfg.room()
+	}
+	p.up.Store(f.link_up != 0)
+	C.fs_watch(p.id)
+	C.fs_stats(p.id, &p.base)
+}
+
+// begin counts the port as open and watches it.
+func (p *Port) begin() {
+	ports.Lock()
+	ports.open++
+	ports.Unlock()
+	p.watching.Go(p.watch)
+}
+
+// Info describes the port. Safe from any goroutine.
+func (p *Port) Info() dataplane.Info {
+	i := p.info
+	i.MAC, i.RSSKey, i.RETA, i.CPUs = slices.Clone(i.MAC), slices.Clone(i.RSSKey), slices.Clone(i.RETA), slices.Clone(i.CPUs)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.running {
+		p.readLink()
+	}
+	i.Up = p.up.Load()
+	return i
+}
+
+// Queue returns queue i.
+func (p *Port) Queue(i int) dataplane.Queue { return p.queues[i] }
+
+// Close stops the device and gives it back. Frames kept by the application stay
+// readable, at the price of their pool, which is then never freed. Calling it again does nothing.
+func (p *Port) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.readStats()
+	p.closed = true
+	p.mu.Unlock()
+	close(p.stop)
+	p.watching.Wait()
+	err := p.release()
+	ports.Lock()
+	ports.open--
+	ports.Unlock()
+	return err
+}
+
+// release undoes what Open did, as far as it came.
+func (p *Port) release() error {
+	for _, q := range p.queues {
+		C.fs_pause(q.c)
+		q.release()
+	}
+	var err error
+	onMain(func() {
+		if p.running {
+			C.rte_eth_dev_stop(p.id)
+		}
+		if p.foreign {
+			return
+		}
+		takeLog()
+		if ret := C.fs_detach(p.id); ret < 0 && ret != -C.ENODEV && p.wire == nil {
+			err = p.fail("closing", ret)
+		}
+	})
+	p.up.Store(false)
+	for _, q := range p.queues {
+		q.free()
+	}
+	pools := p.pools
+	if p.jumbo != nil {
+		pools = append(pools, p.jumbo)
+	}
+	if p.wire != nil { // frames may be with the other end
+		p.wire.close(pools)
+		return err
+	}
+	freePools(pools)
+	return err
+}
+
+// freePools frees the pools that have all their frames.
+func freePools(pools []*C.struct_rte_mempool) {
+	for _, m := range pools {
+		if C.rte_mempool_avail_count(m) == m.size {
+			C.rte_mempool_free(m)
+		}
+	}
+}
+
+// Mbufs returns how many frames of the port are at home, and how many there
+// are. They are equal after the last Settle of all workers and Close, unless the
+// application keeps some; the difference while running is what device, batches and stock hold.
+func (p *Port) Mbufs() (free, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range append(slices.Clone(p.pools), p.jumbo) {
+		if m != nil && !p.closed {
+			free += int(C.rte_mempool_avail_count(m))
+			all += int(m.size)
+		}
+	}
+	return free, all
+}
+
+const (
+	watchEvery  = 20 * time.Millisecond
+	retryMemif  = 300 * time.Millisecond
+	statsPeriod = 5 // of watchEvery
+)
+
+// watch follows link, device and statistics until Close.
+func (p *Port) watch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	last, n := time.Now(), 0
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		if !p.closed {
+			if p.running {
+				p.readLink()
+			}
+			if p.memifClient() && !p.up.Load() && time.Since(last) > retryMemif {
+				p.reconnect()
+				last = time.Now()
+			}
+			if p.up.Load() {
+				last = time.Now()
+			}
+			if n++; n%statsPeriod == 0 {
+				p.readStats()
+				p.checkGone()
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// readLink reads the link. p.mu is held and the device runs.
+func (p *Port) readLink() {
+	var up C.int
+	var mbps C.uint32_t
+	C.fs_link(p.id, &up, &mbps)
+	p.up.Store(up != 0)
+}
+
+// readStats publishes what the device counts. p.mu is held.
+func (p *Port) readStats() {
+	var s C.struct_fs_stats
+	if C.fs_stats(p.id, &s) < 0 {
+		return
+	}
+	p.missed.Store(uint64(s.missed - p.base.missed))
+	p.noMbuf.Store(uint64(s.no_mbuf - p.base.no_mbuf))
+	p.rxErrors.Store(uint64(s.rx_errors - p.base.rx_errors))
+	p.txErrors.Store(uint64(s.tx_errors - p.base.tx_errors))
+}
+
+// checkGone notices a device that was unplugged, or whose interface was deleted.
+func (p *Port) checkGone() {
+	if C.fs_gone(p.id) != 0 {
+		p.gone.Store(true)
+	}
+	if p.iface != "" {
+		if _, err := net.InterfaceByName(p.iface); err != nil && !errors.Is(err, syscall.EMFILE) {
+			p.gone.Store(true)
+		}
+	}
+}
+
+// reconnect starts a memif client that has lost, or never found, its server.
+// Only a start connects. A server hears of a new client by itself.
+func (p *Port) reconnect() {
+	for _, q := range p.queues {
+		C.fs_pause(q.c)
+	}
+	if p.running {
+		C.rte_eth_dev_stop(p.id)
+		p.running = false
+	}
+	if C.fs_start(p.id, boolInt(p.cfg.Promisc)) == 0 {
+		p.running = true
+		p.restarts.Add(1)
+		for _, q := range p.queues {
+			C.fs_resume(q.c)
+		}
+	}
+	takeLog()
+}
