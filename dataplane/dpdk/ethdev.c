@@ -331,3 +331,19 @@ const char *fs_rx_offload(uint64_t bit) { return rte_eth_dev_rx_offload_name(bit
 const char *fs_tx_offload(uint64_t bit) { return rte_eth_dev_tx_offload_name(bit); }
 
 int fs_errno(void) { return rte_errno; }
+
+_Bool fs_valid(uint16_t port) { return rte_eth_dev_is_valid_port(port) != 0; }
+
+_Bool fs_started(uint16_t port)
+{
+	struct rte_eth_rxq_info q;
+	// No call says whether a port runs; a queue that is not started cannot be polled either.
+	int ret = rte_eth_rx_queue_info_get(port, 0, &q);
+	return ret == -ENOTSUP || (ret == 0 && q.queue_state != RTE_ETH_QUEUE_STATE_STOPPED);
+}
+
+unsigned fs_room(struct rte_mempool *pool)
+{
+	unsigned room = rte_pktmbuf_data_room_size(pool);
+	return room < RTE_PKTMBUF_HEADROOM ? 0 : room - RTE_PKTMBUF_HEADROOM;
+}

@@ -72,6 +72,10 @@ int fs_xstats(uint16_t port, char *names, uint64_t *values, int n);
 int fs_wire(const char *name, uint16_t queues, uint32_t slots, int numa, uint16_t port[2], void **rings);
 void fs_wire_free(void *rings);
 
+_Bool fs_valid(uint16_t port);
+_Bool fs_started(uint16_t port);
+unsigned fs_room(struct rte_mempool *pool); // of a frame, behind the headroom
+
 int fs_errno(void); // rte_errno of the calling thread
 
 const char *fs_rx_offload(uint64_t bit);

@@ -14,6 +14,7 @@ package dpdk
 import "C"
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -110,11 +111,14 @@ func Open(cfg Config) (_ *Port, err error) {
 		return nil, err
 	}
 	if err := p.setup(); err != nil {
-		return nil, errors.Join(err, p.release())
+		return nil, p.giveUp(err)
 	}
 	p.begin()
 	return p, nil
 }
+
+// giveUp gives back what was opened before err.
+func (p *Port) giveUp(err error) error { return errors.Join(err, p.release()) }
 
 // memory is about what the port takes of huge pages.
 func (c *Config) memory() int64 {
@@ -146,7 +150,8 @@ func (p *Port) setup() error {
 		return err
 	}
 	for i := range p.cfg.Queues {
-		q, err := newQueue(p, i, f)
+		rx, tx := p.wanted(f)
+		q, err := newQueue(p, i, f, rx, tx)
 		if err != nil {
 			return err
 		}
@@ -181,31 +186,34 @@ func (p *Port) checkQueues(f *ethFacts) error {
 
 // makePools makes the frames: a pool for each queue on the device's NUMA node,
 // and one of long ones for what does not fit.
-func (p *Port) makePools(numa int) error {
-	ports.Lock()
-	ports.made++
-	n := ports.made
-	ports.Unlock()
-	make1 := func(kind string, count, room int) (*C.struct_rte_mempool, error) {
-		name := C.CString(fmt.Sprintf("fs%d%s", n, kind))
-		defer C.free(unsafe.Pointer(name))
-		pool := C.fs_pool(name, C.uint32_t(count), C.uint32_t(room), C.int(numa))
-		if pool == nil {
-			return nil, fmt.Errorf("dpdk: %s: no memory for %d frames of %d bytes on NUMA node %d: %w: %s: fewer frames (mbufs=%d) or queues, or more memory: sudo fastsyn hugepages reserve, memory=; fastsyn hugepages shows what is free",
-				p.cfg.Device, count, room, numa, syscall.ENOMEM, explain(takeLog()), max(minMbufs, count/2))
-		}
-		return pool, nil
-	}
-	for i := range p.cfg.Queues {
-		pool, err := make1(fmt.Sprintf("q%d", i), p.cfg.Mbufs, p.cfg.room())
+func (p *Port) makePools(numa int) (err error) {
+	for range p.cfg.Queues {
+		pool, err := p.makePool(p.cfg.Mbufs, p.cfg.room(), numa)
 		if err != nil {
 			return err
 		}
 		p.pools = append(p.pools, pool)
 	}
-	var err error
-	p.jumbo, err = make1("jumbo", jumboCount, maxRoom)
+	p.jumbo, err = p.makeJumbo(numa)
 	return err
+}
+
+func (p *Port) makeJumbo(numa int) (*C.struct_rte_mempool, error) {
+	return p.makePool(jumboCount, maxRoom, numa)
+}
+
+func (p *Port) makePool(count, room, numa int) (*C.struct_rte_mempool, error) {
+	ports.Lock()
+	ports.made++
+	name := C.CString(fmt.Sprintf("fastsyn%d", ports.made))
+	ports.Unlock()
+	defer C.free(unsafe.Pointer(name))
+	pool := C.fs_pool(name, C.uint32_t(count), C.uint32_t(room), C.int(numa))
+	if pool == nil {
+		return nil, fmt.Errorf("dpdk: %s: no memory for %d frames of %d bytes on NUMA node %d: %w: %s: fewer frames (mbufs=%d) or queues, or more memory: sudo fastsyn hugepages reserve, memory=; fastsyn hugepages shows what is free",
+			p.cfg.Device, count, room, numa, syscall.ENOMEM, explain(takeLog()), max(minMbufs, count/2))
+	}
+	return pool, nil
 }
 
 // wanted are the offloads that are used when the device has them.
@@ -223,12 +231,13 @@ func (p *Port) wanted(f *ethFacts) (rx, tx uint64) {
 	if c.MTU+etherHdr+vlanTag > minRoom {
 		rx |= uint64(f.rx_offloads) & C.RTE_ETH_RX_OFFLOAD_SCATTER
 	}
-	const sums = C.RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | C.RTE_ETH_TX_OFFLOAD_TCP_CKSUM
-	if !c.NoTxCsum && uint64(f.tx_offloads)&sums == sums {
-		tx |= sums
+	if !c.NoTxCsum && uint64(f.tx_offloads)&txSums == txSums {
+		tx |= txSums
 	}
 	return rx, tx
 }
+
+const txSums = C.RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | C.RTE_ETH_TX_OFFLOAD_TCP_CKSUM
 
 const tcpTypes = C.RTE_ETH_RSS_NONFRAG_IPV4_TCP | C.RTE_ETH_RSS_NONFRAG_IPV6_TCP
 
@@ -409,11 +418,11 @@ func (p *Port) release() error {
 	}
 	var err error
 	onMain(func() {
-		if p.running {
-			C.rte_eth_dev_stop(p.id)
-		}
 		if p.foreign {
 			return
+		}
+		if p.running {
+			C.rte_eth_dev_stop(p.id)
 		}
 		takeLog()
 		if ret := C.fs_detach(p.id); ret < 0 && ret != -C.ENODEV && p.wire == nil {
@@ -425,6 +434,9 @@ func (p *Port) release() error {
 		q.free()
 	}
 	pools := p.pools
+	if p.foreign {
+		pools = nil
+	}
 	if p.jumbo != nil {
 		pools = append(pools, p.jumbo)
 	}
@@ -451,7 +463,11 @@ func freePools(pools []*C.struct_rte_mempool) {
 func (p *Port) Mbufs() (free, all int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range append(slices.Clone(p.pools), p.jumbo) {
+	pools := append(slices.Clone(p.pools), p.jumbo)
+	slices.SortFunc(pools, func(a, b *C.struct_rte_mempool) int {
+		return cmp.Compare(uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(b)))
+	})
+	for _, m := range slices.Compact(pools) {
 		if m != nil && !p.closed {
 			free += int(C.rte_mempool_avail_count(m))
 			all += int(m.size)

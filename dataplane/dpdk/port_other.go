@@ -47,3 +47,8 @@ func (p *Port) Stats(int) dataplane.Stats { return dataplane.Stats{} }
 
 // Close does nothing.
 func (p *Port) Close() error { return nil }
+
+// Adopt fails: this build has no DPDK.
+func Adopt(a Adoption) (*Port, error) {
+	return nil, fmt.Errorf("dpdk: port %d: %w", a.Port, Available())
+}

@@ -52,7 +52,8 @@ type published struct {
 	copied, oversize                                                atomic.Uint64
 }
 
-func newQueue(p *Port, num int, f *ethFacts) (*queue, error) {
+// newQueue makes queue num of p, whose device has these offloads on.
+func newQueue(p *Port, num int, f *ethFacts, rx, tx uint64) (*queue, error) {
 	name := C.CString("fastsyn-queue")
 	defer C.free(unsafe.Pointer(name))
 	c := (*C.struct_fs_queue)(C.rte_zmalloc_socket(name, C.sizeof_struct_fs_queue, 64, f.numa))
@@ -65,12 +66,11 @@ func newQueue(p *Port, num int, f *ethFacts) (*queue, error) {
 		C.rte_free(unsafe.Pointer(c))
 		return nil, fmt.Errorf("dpdk: %s: queue %d: more than 1024 queues are open in this process", p.cfg.Device, num)
 	}
-	rx, tx := p.wanted(f)
 	q.caps = dataplane.Caps{
 		Burst: dataplane.BatchSize, ReplyRoom: replyRoom, FrameRoom: minRoom,
 		RxCsum: rx&C.RTE_ETH_RX_OFFLOAD_TCP_CKSUM != 0,
 		RxHash: rx&C.RTE_ETH_RX_OFFLOAD_RSS_HASH != 0 && p.rss != "",
-		TxCsum: tx != 0,
+		TxCsum: tx&txSums == txSums,
 	}
 	return q, nil
 }

@@ -59,11 +59,16 @@ func (p *Port) spread(f *ethFacts) error {
 		}
 		return nil
 	}
-	p.steerer = newSteerer(steer.New(key, reta), c.Queues, p.rss != "")
+	p.steer(steer.New(key, reta))
+	return nil
+}
+
+// steer has all queues look where flows belong.
+func (p *Port) steer(table *steer.Table) {
+	p.steerer = newSteerer(table, p.cfg.Queues, p.rss != "")
 	for i, q := range p.queues {
 		q.lane = p.steerer.lanes[i]
 	}
-	return nil
 }
 
 // program writes the table and reads back what the device then has.
