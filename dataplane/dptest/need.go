@@ -57,6 +57,7 @@ var needs = func() map[string]need {
 		"cap_net_raw":   {canRaw, "run as root, or setcap cap_net_raw+ep on the test binary (docker run --cap-add NET_RAW)"},
 		"cap_net_admin": {canAdmin, "run as root, or setcap cap_net_admin+ep on the test binary (docker run --cap-add NET_ADMIN)"},
 		"hugepages":     {hasHugepages, "reserve some: sysctl vm.nr_hugepages=64"},
+		"dpdk":          {hasDPDK, "install libdpdk-dev and pkg-config, then CGO_ENABLED=1 go test -tags dpdk"},
 		"tun":           {canTun, "modprobe tun (docker run --device /dev/net/tun)"},
 		"busybox":       {hasBusybox, "apt install busybox-static"},
 		"guestkernel": {hasGuestKernel, ".ci/deps --guest-kernel (downloads a kernel package of Debian's into the cache and" +
@@ -74,7 +75,7 @@ var short = testing.Short
 
 // Need skips the test with the reason and the remedy when the machine lacks
 // one of what: "root", "netns", "afpacket" (or "cap_net_raw"), "cap_net_admin",
-// "hugepages", "tun", "guestkernel", or a program such as "tcpdump". When RequireEnv lists what is
+// "hugepages", "tun", "dpdk", "guestkernel", or a program such as "tcpdump". When RequireEnv lists what is
 // missing, the test fails instead. A name that is not known fails the test.
 //
 // With -short it skips whatever the machine has: the kernel on the far side
