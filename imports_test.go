@@ -56,10 +56,14 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/doctor", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 
-	// Looks at the machine, knows nothing of packets.
-	"cmd/fastsyn/internal/doctor": {"hugepages"},
+	// Look at the machine, know nothing of packets.
+	"cmd/fastsyn/internal/ethtool": {},
+	"cmd/fastsyn/internal/layout":  {},
+	"cmd/fastsyn/internal/sysfs":   {},
+	"cmd/fastsyn/internal/devices": {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs"},
+	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
 }
 
 // mayUse lists modules from outside that a package imports besides
