@@ -38,9 +38,12 @@ var mayImport = map[string][]string{
 	// Moves frames, knows no TCP, not even how to read a frame.
 	"dataplane": {},
 
-	"dataplane/loop":     {"dataplane", "dataplane/wire", "hugepages", "rss"},
+	// Says which queue a frame belongs to, knows no device.
+	"dataplane/steer": {"dataplane/wire", "rss"},
+
+	"dataplane/loop":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
+	"dataplane/afpacket": {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/dpdk":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
-	"dataplane/afpacket": {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/impair":   {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/trace":    {"dataplane/wire"},
 	"dataplane/dptest":   {"dataplane", "dataplane/wire"},
@@ -53,10 +56,14 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/doctor", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 
-	// Looks at the machine, knows nothing of packets.
-	"cmd/fastsyn/internal/doctor": {"hugepages"},
+	// Look at the machine, know nothing of packets.
+	"cmd/fastsyn/internal/ethtool": {},
+	"cmd/fastsyn/internal/layout":  {},
+	"cmd/fastsyn/internal/sysfs":   {},
+	"cmd/fastsyn/internal/devices": {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs"},
+	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
 }
 
 // mayUse lists modules from outside that a package imports besides

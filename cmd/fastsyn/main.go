@@ -3,10 +3,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/fastsyn/fastsyn/dataplane/dpdk"
 )
 
 func main() {
@@ -15,6 +18,9 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
+	if err := dpdk.Shutdown(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "fastsyn:", err)
+	}
 	os.Exit(code)
 }
 

@@ -28,11 +28,9 @@ func Adopt(a Adoption) (_ *Port, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := Config{Device: name, Queues: a.Queues, TrustRSS: a.TrustRSS, MTU: int(f.mtu)}
-	if err := cfg.normalize(); err != nil {
-		return nil, err
-	}
 	switch {
+	case a.Queues < 1:
+		return nil, fmt.Errorf("dpdk: %s: %d queues: want at least 1", name, a.Queues)
 	case f.rx_queues == 0 || !bool(C.fs_started(C.uint16_t(a.Port))):
 		return nil, fmt.Errorf("dpdk: %s: the port must be configured and started first", name)
 	case a.Queues > min(int(f.rx_queues), int(f.tx_queues)):
@@ -40,13 +38,25 @@ func Adopt(a Adoption) (_ *Port, err error) {
 	case len(a.Pools) != a.Queues:
 		return nil, fmt.Errorf("dpdk: %s: %d pools for %d queues: want one for each, they may be the same", name, len(a.Pools), a.Queues)
 	}
-	p := &Port{cfg: cfg, id: C.uint16_t(a.Port), driver: C.GoString(f.driver), foreign: true, running: true, stop: make(chan struct{})}
+	room := maxRoom
 	for i, m := range a.Pools {
-		pool := (*C.struct_rte_mempool)(m)
-		if pool == nil || C.fs_room(pool) < minRoom {
-			return nil, fmt.Errorf("dpdk: %s: pool %d: frames need %d bytes of room behind the headroom", name, i, minRoom)
+		r := 0
+		if m != nil {
+			r = int(C.fs_room((*C.struct_rte_mempool)(m)))
 		}
-		p.pools = append(p.pools, pool)
+		if r < minRoom {
+			return nil, fmt.Errorf("dpdk: %s: pool %d: frames need %d bytes of room behind the headroom, and have %d", name, i, minRoom, r)
+		}
+		room = min(room, r)
+	}
+	// What fastsyn sends has to fit the frames of these pools, whatever the device takes.
+	cfg := Config{Device: name, Queues: a.Queues, TrustRSS: a.TrustRSS, MTU: min(int(f.mtu), room-etherHdr-vlanTag, maxMTU)}
+	if err := cfg.normalize(); err != nil {
+		return nil, err
+	}
+	p := &Port{cfg: cfg, id: C.uint16_t(a.Port), driver: C.GoString(f.driver), foreign: true, running: true, stop: make(chan struct{})}
+	for _, m := range a.Pools {
+		p.pools = append(p.pools, (*C.struct_rte_mempool)(m))
 	}
 	if p.jumbo, err = p.makeJumbo(int(f.numa)); err != nil {
 		return nil, err

@@ -60,7 +60,8 @@ struct fs_queue {
 // has received, up to FS_BURST together, visible in q->in. It returns their number, and tops up the stock.
 uint32_t fs_rx(struct fs_queue *q, uint32_t n);
 
-// fs_settle sends, frees and keeps the first n frames of q->out. It returns the number sent.
+// fs_settle sends, frees and keeps the first n frames of q->out. It returns the
+// number of those to be sent that did not find the ring full.
 uint32_t fs_settle(struct fs_queue *q, uint32_t n);
 
 // fs_refill fills the stock up to want frames, if the pool has them.

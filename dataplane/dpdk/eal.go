@@ -102,7 +102,7 @@ func initEAL(args []string) error {
 		return errors.New("dpdk: another part of this program has started DPDK: hand over its port with Adopt")
 	}
 	if ret < 0 {
-		return fmt.Errorf("dpdk: starting DPDK with %s: %w: %s", strings.Join(args[1:], " "), syscall.Errno(-ret), explain(log))
+		return refused("starting DPDK with "+strings.Join(args[1:], " "), int(ret), log)
 	}
 	return nil
 }

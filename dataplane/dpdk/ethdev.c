@@ -337,9 +337,12 @@ _Bool fs_valid(uint16_t port) { return rte_eth_dev_is_valid_port(port) != 0; }
 _Bool fs_started(uint16_t port)
 {
 	struct rte_eth_rxq_info q;
-	// No call says whether a port runs; a queue that is not started cannot be polled either.
-	int ret = rte_eth_rx_queue_info_get(port, 0, &q);
-	return ret == -ENOTSUP || (ret == 0 && q.queue_state != RTE_ETH_QUEUE_STATE_STOPPED);
+	if (rte_eth_rx_queue_info_get(port, 0, &q) == 0 && q.queue_state != RTE_ETH_QUEUE_STATE_STOPPED)
+		return 1;
+	// Many drivers do not keep that state, and no call says whether a port runs. This
+	// one looks at it first; these drivers do not have it.
+	int ret = rte_eth_dev_rx_queue_start(port, 0);
+	return ret == 0 || ret == -ENOTSUP;
 }
 
 unsigned fs_room(struct rte_mempool *pool)

@@ -1,6 +1,10 @@
 package dpdk
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+	"syscall"
+)
 
 // A cause is something DPDK says, and what it means to the one who reads it.
 type cause struct {
@@ -77,9 +81,24 @@ var causes = []cause{
 		"run as root; if the log names XSK_BIND or an XDP flag, the driver of the interface lacks zero copy: force_copy=1",
 	},
 	{
+		"failed to parse device", "no driver of this DPDK takes this name",
+		"virtual devices are named after their driver and a number: net_memif0, net_af_packet0, net_tap0; a driver is a library in DPDK's directory of them (dpdk/pmds-*)",
+	},
+	{
 		"no such device", "there is no such device",
 		"fastsyn devices lists what there is",
 	},
+}
+
+// refused is the error of a call that failed with ret, and what DPDK said of it.
+// Many drivers return -1 for whatever went wrong.
+func refused(what string, ret int, log string) error {
+	switch errno := syscall.Errno(-ret); errno {
+	case syscall.EPERM, syscall.EFAULT, 0:
+		return fmt.Errorf("dpdk: %s: %s", what, explain(log))
+	default:
+		return fmt.Errorf("dpdk: %s: %w: %s", what, errno, explain(log))
+	}
 }
 
 // explain makes a sentence of what DPDK logged when something failed.
@@ -105,6 +124,7 @@ func said(log string) string {
 		if line == "" || strings.Contains(low, "detected cpu lcores") || strings.Contains(low, "detected numa nodes") ||
 			strings.Contains(low, "detected shared linkage") || strings.Contains(low, "selected iova mode") ||
 			strings.Contains(low, "multi-process socket") || strings.Contains(low, "vfio support initialized") ||
+			strings.Contains(low, "register mp action callback") || strings.Contains(low, "attach device on primary process") ||
 			strings.Contains(low, "tsc using rdtsc") || strings.Contains(low, "no legacy callbacks") {
 			continue
 		}

@@ -141,13 +141,7 @@ func probe(device string) (id C.uint16_t, err error) {
 		defer C.free(unsafe.Pointer(args))
 		takeLog()
 		if ret := C.fs_probe(args, &id); ret < 0 {
-			log := takeLog()
-			errno := syscall.Errno(-ret)
-			why := explain(log)
-			if name, _, _ := strings.Cut(device, ","); !pciAddress.MatchString(device) && (errno == syscall.EINVAL || errno == syscall.ENODEV) && !strings.Contains(why, ";") {
-				why = fmt.Sprintf("no driver of this DPDK takes the name %q: virtual devices are called net_memif0, net_af_packet0, net_ring0 and so on, each driver a library in DPDK's driver directory %s", name, why)
-			}
-			err = fmt.Errorf("dpdk: %s: attaching the device: %w: %s", device, errno, why)
+			err = refused(device+": attaching the device", int(ret), takeLog())
 		}
 	})
 	return id, err

@@ -107,8 +107,13 @@ func Open(cfg Config) (_ *Port, err error) {
 		if p.wire, p.id, err = openWire(name, &p.cfg); err != nil {
 			return nil, err
 		}
-	} else if p.id, err = probe(cfg.Device); err != nil {
-		return nil, err
+	} else {
+		if err := clearSocket(cfg.Device); err != nil {
+			return nil, err
+		}
+		if p.id, err = probe(cfg.Device); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.setup(); err != nil {
 		return nil, p.giveUp(err)
@@ -130,7 +135,7 @@ func (c *Config) memory() int64 {
 func (c *Config) room() int { return max(minRoom, c.MTU+etherHdr+vlanTag) }
 
 func (p *Port) fail(what string, ret C.int) error {
-	return fmt.Errorf("dpdk: %s: %s: %w: %s", p.cfg.Device, what, syscall.Errno(-ret), explain(takeLog()))
+	return refused(p.cfg.Device+": "+what, int(ret), takeLog())
 }
 
 // setup configures and starts the device.
@@ -140,7 +145,7 @@ func (p *Port) setup() error {
 		return err
 	}
 	p.driver = C.GoString(f.driver)
-	if err := p.checkQueues(f); err != nil {
+	if err := p.checkLimits(f); err != nil {
 		return err
 	}
 	if err := p.makePools(int(f.numa)); err != nil {
@@ -167,7 +172,10 @@ func (p *Port) setup() error {
 	return p.spread(f)
 }
 
-func (p *Port) checkQueues(f *ethFacts) error {
+func (p *Port) checkLimits(f *ethFacts) error {
+	if m := p.cfg.MTU; m != 0 && (m > int(f.max_mtu) || m < int(f.min_mtu)) {
+		return fmt.Errorf("dpdk: %s: mtu=%d: the device (%s) takes %d to %d bytes", p.cfg.Device, m, p.driver, f.min_mtu, f.max_mtu)
+	}
 	if n := min(int(f.max_rx_queues), int(f.max_tx_queues)); p.cfg.Queues > n {
 		hint := ""
 		switch p.driver {
@@ -330,7 +338,8 @@ func (p *Port) start() error {
 
 // memifClient reports whether the device connects to somebody.
 func (p *Port) memifClient() bool {
-	return p.driver == "net_memif" && (strings.Contains(p.cfg.Device, "role=client") || strings.Contains(p.cfg.Device, "role=slave"))
+	a, ok := parseMemif(p.cfg.Device)
+	return ok && a.client
 }
 
 func boolInt(b bool) C.int {

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
-	"syscall"
 	"unsafe"
 )
 
@@ -52,7 +51,7 @@ func openWire(name string, c *Config) (*wire, C.uint16_t, error) {
 			ret = C.fs_wire(text, C.uint16_t(c.Queues), C.uint32_t(slots), 0, &w.port[0], &w.rings)
 		})
 		if ret < 0 {
-			return nil, 0, fmt.Errorf("dpdk: %s: making the rings: %w: %s", c.Device, syscall.Errno(-ret), explain(takeLog()))
+			return nil, 0, refused(c.Device+": making the rings", int(ret), takeLog())
 		}
 		if wires.byName == nil {
 			wires.byName = map[string]*wire{}

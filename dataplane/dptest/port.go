@@ -18,10 +18,12 @@ type PortConfig struct {
 	Room   int // capacity of each frame in bytes, default 2048
 	MTU    int // default 1500
 	MAC    net.HardwareAddr
-	// RSSKey and RETA are reported by Info and used for nothing here.
+	// RSSKey, RETA and CPUs are reported by Info and used for nothing here.
 	RSSKey []byte
 	RETA   []uint16
-	Caps   dataplane.Caps // Burst, ReplyRoom and FrameRoom are filled in
+	CPUs   []int
+	Polled bool           // Caps().Blocking is false
+	Caps   dataplane.Caps // Burst, ReplyRoom, FrameRoom and Blocking are filled in
 }
 
 // Port is a port without a wire: a test injects what is received and collects
@@ -84,7 +86,7 @@ func (p *Port) Info() dataplane.Info {
 	defer p.mu.Unlock()
 	return dataplane.Info{
 		Driver: "dptest", Name: p.t.Name(), MAC: p.c.MAC, MTU: p.c.MTU, Queues: p.c.Queues,
-		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA,
+		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA, CPUs: p.c.CPUs,
 	}
 }
 
@@ -217,7 +219,7 @@ var (
 // Caps implements dataplane.Queue.
 func (q *Queue) Caps() dataplane.Caps {
 	c := q.p.c.Caps
-	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, true
+	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, !q.p.c.Polled
 	return c
 }
 

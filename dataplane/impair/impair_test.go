@@ -2,6 +2,7 @@ package impair
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"testing"
@@ -327,6 +328,44 @@ func TestVAL_001_CorruptedFrameIsNotVouchedFor(t *testing.T) {
 		require.Equal(t, want, r.b.Meta[0], "the rest survives being held")
 		p.Queue(0).Settle(r.b)
 	}
+}
+
+// attached is a port whose queue wants to know its thread.
+type attached struct {
+	dataplane.Port
+	calls []string
+	err   error
+}
+
+type attachedQueue struct {
+	dataplane.Queue
+	p *attached
+}
+
+func (a *attached) Queue(i int) dataplane.Queue { return attachedQueue{a.Port.Queue(i), a} }
+
+func (q attachedQueue) Attach() error { q.p.calls = append(q.p.calls, "attach"); return q.p.err }
+
+func (q attachedQueue) Detach() { q.p.calls = append(q.p.calls, "detach") }
+
+func TestAttachReachesTheQueueBelow(t *testing.T) {
+	a, _, err := loop.Pair(loop.Config{})
+	require.NoError(t, err)
+	below := &attached{Port: a, err: errors.New("no thread")}
+	p, err := New(below, Config{})
+	require.NoError(t, err)
+	q := p.Queue(0).(dataplane.Attacher)
+	require.ErrorIs(t, q.Attach(), below.err)
+	below.err = nil
+	require.NoError(t, q.Attach())
+	q.Detach()
+	require.Equal(t, []string{"attach", "attach", "detach"}, below.calls)
+
+	p, err = New(a, Config{}) // a queue that does not care
+	require.NoError(t, err)
+	q = p.Queue(0).(dataplane.Attacher)
+	require.NoError(t, q.Attach())
+	q.Detach()
 }
 
 func TestSameSeedSameFate(t *testing.T) {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -10,7 +11,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
-	_ "github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -172,6 +173,69 @@ func TestLoopRefused(t *testing.T) {
 	require.Greater(t, o.refused, 100)
 	require.Zero(t, o.done)
 	require.Zero(t, o.inflight)
+}
+
+// With several queues an ICMP error reaches the worker that owns the flow it is about.
+func TestLSN_021_ErrorsReachTheOwner(t *testing.T) {
+	const queues, flows = 4, 64
+	ours, theirs, err := loop.Pair(loop.Config{Queues: queues})
+	require.NoError(t, err)
+	secret := cookie.RandomSecret()
+	now := time.Now()
+	ring, err := cookie.NewRing(secret, now, cookie.RingConfig{})
+	require.NoError(t, err)
+	net, err := NewNet([6]byte(ours.Info().MAC), prefixes("10.0.0.2/24"), nil, nil)
+	require.NoError(t, err)
+	var workers []*Worker
+	for i := range queues {
+		h, err := secret.Hasher()
+		require.NoError(t, err)
+		w, err := New(Config{
+			ID: i, Port: ours, Net: net, Engine: handshake.Config{MaxFlows: 1024, Cookies: handshake.CookiesNever}, Hasher: h, Ring: ring,
+			Clock: now.UnixNano, CPU: -1,
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, w.Free()) })
+		app, err := w.AddApp(Callbacks{})
+		require.NoError(t, err)
+		require.NoError(t, w.Listen(wire.Addr{}, 80, app))
+		workers = append(workers, w)
+	}
+	batch := dataplane.NewBatch()
+	send := func(frame []byte) {
+		require.Equal(t, 1, theirs.Queue(0).Blank(batch, 1))
+		batch.Data[0], batch.Verdict[0] = append(batch.Data[0], frame...), dataplane.Reply
+		require.Equal(t, 1, theirs.Queue(0).Settle(batch))
+	}
+	halfOpen := func() (n uint64) {
+		for _, w := range workers {
+			w.round()
+			n += w.Engine().HalfOpen
+		}
+		return n
+	}
+	r := &rig{hw: net.MAC}
+	for i := range flows {
+		s := syn(own4, peer4, 80)
+		s.RemotePort += uint16(i)
+		send(tcpFrame(r, s, 0))
+	}
+	require.EqualValues(t, flows, halfOpen())
+	var answers [][]byte
+	for i := range queues {
+		for theirs.Queue(i).Rx(batch) > 0 {
+			for _, d := range batch.Data[:batch.N] {
+				answers = append(answers, bytes.Clone(d))
+			}
+			theirs.Queue(i).Settle(batch)
+		}
+		require.NotZero(t, workers[i].Engine().HalfOpen, "every worker has some")
+	}
+	require.Len(t, answers, flows)
+	for _, a := range answers {
+		send(unreachable(net.MAC, a))
+	}
+	require.Zero(t, halfOpen())
 }
 
 func TestLoopAllocs(t *testing.T) {
