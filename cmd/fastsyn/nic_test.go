@@ -35,6 +35,8 @@ func virtio(queues int) string {
 	return fmt.Sprintf("virtio-net-pci,disable-legacy=on,mq=on,rss=on,vectors=%d", 2*queues+2)
 }
 
+const vmxnet3 = "vmxnet3"
+
 // dpdkBinary builds the command with DPDK once.
 var dpdkBinary = sync.OnceValues(func() (string, error) {
 	return build("CGO_ENABLED=1", "-tags", "dpdk", "-ldflags", "-s -w")
@@ -61,7 +63,11 @@ func bootNIC(t *testing.T, queues int, device string, driver guest.Driver, with 
 	for _, f := range with {
 		f(&im)
 	}
-	lab := dptest.NewTapLab(t, dptest.LabQueues(queues))
+	taps := queues
+	if device == vmxnet3 {
+		taps = 1 // a second one stays silent for ever after a frame that came before the device was started
+	}
+	lab := dptest.NewTapLab(t, dptest.LabQueues(taps))
 	g := guest.Boot(t, lab, guest.Config{
 		Image: &im, NIC: device, Driver: driver, CPUs: queues + 1, HugePages: 48 + 24*queues, MemoryMiB: 512, Limit: 2 * time.Minute,
 	})
@@ -96,12 +102,14 @@ func (n *nic) bench(t *testing.T, port string, to netip.Prefix, count int) map[s
 	t.Helper()
 	n.runs++
 	file := fmt.Sprintf("/tmp/bench%d.json", n.runs)
-	r := n.Run(t, fmt.Sprintf("fastsyn bench --port %s %s --connect %s --count %d --concurrency %d --duration 1m --quiet --json %s",
+	r := n.Run(t, fmt.Sprintf("fastsyn bench --port %s %s --connect %s --count %d --concurrency %d --initial-rto 20s --duration 2m --quiet --json %s",
 		port, n.addrs(), addr(to, 80), count, 32*n.queues, file))
 	require.Zero(t, r.Code, "%v", r)
 	report := n.report(t, file)
 	all(t, report, "established", count)
-	require.Zero(t, num(t, report, "retransmissions", "syn"), "a SYN-ACK on another queue is no answer: %v", report["client"])
+	// To a worker that knows nothing of it, the answer to a SYN is a reason for a RST.
+	require.Zero(t, num(t, report, "retransmissions", "syn"), "%v", report["client"])
+	require.Zero(t, num(t, report, "client", "engine", "segments_answered_reset"), "%v", report["client"])
 	return report
 }
 
@@ -303,7 +311,7 @@ func TestNIC_WithoutRSS(t *testing.T) {
 
 // vmxnet3 takes key and table, reads them back, and puts everything onto queue 0.
 func TestNIC_ClaimsRSS(t *testing.T) {
-	n := bootNIC(t, 2, "vmxnet3", guest.UIO)
+	n := bootNIC(t, 2, vmxnet3, guest.UIO)
 	acceptLoop(t, n.lab, ":80")
 	steered(t, n, 1)
 }
