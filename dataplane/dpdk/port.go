@@ -325,9 +325,7 @@ func (p *Port) start() error {
 	ret := C.fs_start(p.id, boolInt(p.cfg.Promisc))
 	if ret < 0 && p.memifClient() {
 		takeLog()
-		for _, q := range p.queues {
-			C.fs_pause(q.c)
-		}
+		p.pause() // until it runs
 		return nil
 	}
 	if ret < 0 {
@@ -424,8 +422,8 @@ func (p *Port) Close() error {
 
 // release undoes what Open did, as far as it came.
 func (p *Port) release() error {
+	p.pause()
 	for _, q := range p.queues {
-		C.fs_pause(q.c)
 		q.release()
 	}
 	var err error
@@ -576,15 +574,26 @@ func (p *Port) checkGone() {
 // reconnect starts a memif client that has lost, or never found, its server.
 // Only a start connects. A server hears of a new client by itself.
 func (p *Port) reconnect() {
-	for _, q := range p.queues {
-		C.fs_pause(q.c)
+	if p.running {
+		p.pause()
 	}
 	ret := C.fs_restart_memif(p.id, boolInt(p.running))
 	if p.running = ret == 0; p.running {
 		p.restarts.Add(1)
-		for _, q := range p.queues {
-			C.fs_resume(q.c)
-		}
+		p.resume()
 	}
 	takeLog()
+}
+
+// pause keeps the workers away from the device, resume lets them back.
+func (p *Port) pause() {
+	for _, q := range p.queues {
+		C.fs_pause(q.c)
+	}
+}
+
+func (p *Port) resume() {
+	for _, q := range p.queues {
+		C.fs_resume(q.c)
+	}
 }
