@@ -69,7 +69,7 @@ func bootNIC(t *testing.T, queues int, device string, driver guest.Driver, with 
 	}
 	lab := dptest.NewTapLab(t, dptest.LabQueues(taps))
 	g := guest.Boot(t, lab, guest.Config{
-		Image: &im, NIC: device, Driver: driver, CPUs: queues + 1, HugePages: 48 + 24*queues, MemoryMiB: 512, Limit: 2 * time.Minute,
+		Image: &im, NIC: device, Driver: driver, CPUs: queues + 1, HugePages: 48 + 24*queues, MemoryMiB: 512, Limit: 5 * time.Minute,
 	})
 	return &nic{Guest: g, lab: lab, queues: queues, ports: 20000}
 }
@@ -88,7 +88,7 @@ func (n *nic) serve(t *testing.T, env, port string, f func()) map[string]any {
 	t.Helper()
 	n.runs++
 	file := fmt.Sprintf("/tmp/serve%d.json", n.runs)
-	j := n.Start(t, fmt.Sprintf("%sfastsyn serve --port %s %s --listen :80 --app echo-once --quiet --json %s", env, port, n.addrs(), file))
+	j := n.Start(t, fmt.Sprintf("%sfastsyn serve --port %s %s --listen :80 --app echo-once --polling adaptive --quiet --json %s", env, port, n.addrs(), file))
 	j.WaitFor(t, "listening on", patience)
 	f()
 	j.Signal(t, "INT")
@@ -102,7 +102,7 @@ func (n *nic) bench(t *testing.T, port string, to netip.Prefix, count int) map[s
 	t.Helper()
 	n.runs++
 	file := fmt.Sprintf("/tmp/bench%d.json", n.runs)
-	r := n.Run(t, fmt.Sprintf("fastsyn bench --port %s %s --connect %s --count %d --concurrency %d --initial-rto 20s --duration 2m --quiet --json %s",
+	r := n.Run(t, fmt.Sprintf("fastsyn bench --port %s %s --connect %s --count %d --concurrency %d --initial-rto 20s --duration 2m --polling adaptive --quiet --json %s",
 		port, n.addrs(), addr(to, 80), count, 32*n.queues, file))
 	require.Zero(t, r.Code, "%v", r)
 	report := n.report(t, file)
@@ -253,7 +253,7 @@ func TestNIC_TwoQueues(t *testing.T) {
 	})
 	t.Run("connect", func(t *testing.T) {
 		for _, to := range []netip.Prefix{n.lab.PeerAddr4, n.lab.PeerAddr6} {
-			affine(t, n.bench(t, n.port("rss=on"), to, 1000), 1000)
+			affine(t, n.bench(t, n.port("rss=on"), to, 500), 500)
 		}
 	})
 
@@ -264,8 +264,8 @@ func TestNIC_TwoQueues(t *testing.T) {
 	t.Run("reta-and-key", func(t *testing.T) {
 		r := n.serve(t, "", otherPort, func() { n.dial(t, other, want) })
 		require.Equal(t, twice(want), perQueue(t, r))
-		n.bench(t, otherPort, n.lab.PeerAddr4, 1000)
-		affine(t, n.bench(t, n.port("rss=on", "rss-key=microsoft", "reta=1,0,0,1"), n.lab.PeerAddr4, 1000), 1000)
+		n.bench(t, otherPort, n.lab.PeerAddr4, 500)
+		affine(t, n.bench(t, n.port("rss=on", "rss-key=microsoft", "reta=1,0,0,1"), n.lab.PeerAddr4, 500), 500)
 	})
 
 	// These tests notice: with the wrong key the predictions above are nothing.
@@ -295,7 +295,7 @@ func TestNIC_FourQueues(t *testing.T) {
 	r := n.serve(t, "", n.port("rss=on", "lcores=1-4"), func() { flows = n.dial(t, spread{rss.SymmetricKey, inTurn(0, 1, 2, 3)}, want) })
 	require.Equal(t, twice(want), perQueue(t, r))
 	affine(t, r, 3*flows)
-	affine(t, n.bench(t, n.port("rss=on"), n.lab.PeerAddr4, 1000), 1000)
+	affine(t, n.bench(t, n.port("rss=on"), n.lab.PeerAddr4, 500), 500)
 }
 
 // A device without RSS: the driver says so, or does it itself.
