@@ -120,12 +120,12 @@ func TestOffloadHandshakes(t *testing.T) {
 			app, err := p.server.AddApp(Callbacks{AutoClose: true})
 			require.NoError(t, err)
 			require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
-			for range 2000 {
+			for range 500 {
 				p.step()
 			}
-			require.Zero(t, testing.AllocsPerRun(1000, p.step))
+			require.Zero(t, testing.AllocsPerRun(300, p.step))
 			checkPair(t, p)
-			require.Greater(t, o.done, 10_000)
+			require.Greater(t, o.done, 1000)
 			require.Empty(t, p.client.snapshot().RxDrops)
 			require.Empty(t, p.server.snapshot().RxDrops)
 		})
