@@ -76,14 +76,13 @@ static void handling(int on)
 }
 
 // is_interrupt_thread knows the thread by its name, eal-intr-thread in 22.11 and
-// dpdk-intr since 23.11.
+// dpdk-intr since 23.11. Its creator gives it the name, some time after it has begun.
 static int is_interrupt_thread(void)
 {
-	static __thread int is = -1;
+	static __thread int is;
 	char name[16];
-	if (is < 0)
-		is = pthread_getname_np(pthread_self(), name, sizeof name) == 0 &&
-		     (strcmp(name, "eal-intr-thread") == 0 || strcmp(name, "dpdk-intr") == 0);
+	if (!is && pthread_getname_np(pthread_self(), name, sizeof name) == 0)
+		is = strcmp(name, "eal-intr-thread") == 0 || strcmp(name, "dpdk-intr") == 0;
 	return is;
 }
 
@@ -92,11 +91,10 @@ static int is_interrupt_thread(void)
 // and has handled the last ones when it comes back.
 __attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
 {
-	if (!is_interrupt_thread())
-		return (int)syscall(SYS_epoll_wait, fd, events, max, timeout);
-	handling(0);
+	if (is_interrupt_thread())
+		handling(0);
 	int n = (int)syscall(SYS_epoll_wait, fd, events, max, timeout);
-	if (n > 0)
+	if (n > 0 && is_interrupt_thread())
 		handling(1);
 	return n;
 }
