@@ -7,6 +7,7 @@ BENCH     ?= .
 BENCHTIME ?= 200ms
 COUNT     ?= 1
 FUZZTIME  ?= 5s
+YARDSTICK ?= -yardstick.rounds=5 -yardstick.out=$(CURDIR)/bench/results/memif.txt
 TIMEOUT   ?= 10m
 TESTFLAGS ?=
 
@@ -26,7 +27,7 @@ ELSEWHERE = --disable unused,unparam
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
 .PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns \
-	fuzz bench cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+	fuzz bench bench-dpdk cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 
 bench: ## benchmarks, no tests; COUNT=10 for benchstat
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)
+
+bench-dpdk: ## fastsyn against dpdk-testpmd over a memif pair; wants root, huge pages and two idle CPUs
+	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args $(YARDSTICK)
 
 cover: ## statement coverage over all packages, into bin/cover.out
 	@mkdir -p bin
