@@ -97,13 +97,18 @@ func (m *mirror) Blank(b *dataplane.Batch, n int) int {
 	return b.N
 }
 
-func (m *mirror) Settle(b *dataplane.Batch) (sent int) {
-	if m.settled++; m.settled%256 == 255 { // it is a system call
+// clock reads the thread's time now and then: it is a system call.
+func (m *mirror) clock() {
+	if m.settled++; m.settled%256 == 255 {
 		m.end, m.ended = threadTime(), m.st.TxFrames
 		if m.begin == 0 {
 			m.begin, m.began = m.end, m.ended
 		}
 	}
+}
+
+func (m *mirror) Settle(b *dataplane.Batch) (sent int) {
+	m.clock()
 	for i := range b.N {
 		idx := uint32(b.Handle[i])
 		if b.Verdict[i] == dataplane.Reply {

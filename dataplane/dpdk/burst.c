@@ -6,21 +6,18 @@
 #include <rte_prefetch.h>
 
 // enter reports whether the device may be touched. Its store comes before the
-// load of paused, and before whatever the driver loads, for all threads (see fs_pause, munmap).
+// load of paused for all threads (see fs_pause).
 static inline int enter(struct fs_queue *q)
 {
 	__atomic_store_n(&q->busy, 1, __ATOMIC_SEQ_CST);
-	if (likely(__atomic_load_n(&q->paused, __ATOMIC_SEQ_CST) == 0)) {
-		fs_inside = q;
+	if (likely(__atomic_load_n(&q->paused, __ATOMIC_SEQ_CST) == 0))
 		return 1;
-	}
 	__atomic_store_n(&q->busy, 0, __ATOMIC_RELEASE);
 	return 0;
 }
 
 static inline void leave(struct fs_queue *q)
 {
-	fs_inside = NULL;
 	__atomic_store_n(&q->busy, 0, __ATOMIC_RELEASE);
 }
 

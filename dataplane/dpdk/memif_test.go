@@ -131,6 +131,13 @@ func TestMemifPeerKilled(t *testing.T) {
 				var out bytes.Buffer
 				peer.Stdout, peer.Stderr = &out, &out
 				require.NoError(t, peer.Start())
+				t.Cleanup(func() {
+					_ = peer.Process.Kill()
+					_ = peer.Wait()
+					if t.Failed() {
+						t.Logf("round %d: the peer said %q; link %v, runs %v, %+v, %v", round, out.String(), p.up.Load(), p.running, p.Stats(0), p.Counters())
+					}
+				})
 				turn := func() (back int) {
 					for i := range q.Blank(b, 32) {
 						b.Data[i], b.Verdict[i] = append(b.Data[i], frame(p, byte(i))...), dataplane.Reply

@@ -52,6 +52,7 @@ type Port struct {
 	id      C.uint16_t
 	info    dataplane.Info
 	driver  string
+	device  *C.struct_rte_device // nil: made by hand
 	iface   string // the kernel interface below, whose end is the end of the device
 	queues  []*queue
 	pools   []*C.struct_rte_mempool
@@ -144,7 +145,7 @@ func (p *Port) setup() error {
 	if err != nil {
 		return err
 	}
-	p.driver = C.GoString(f.driver)
+	p.driver, p.device = C.GoString(f.driver), f.device
 	if err := p.checkLimits(f); err != nil {
 		return err
 	}
@@ -324,9 +325,7 @@ func (p *Port) start() error {
 	ret := C.fs_start(p.id, boolInt(p.cfg.Promisc))
 	if ret < 0 && p.memifClient() {
 		takeLog()
-		for _, q := range p.queues {
-			C.fs_pause(q.c)
-		}
+		p.pause() // until it runs
 		return nil
 	}
 	if ret < 0 {
@@ -335,6 +334,8 @@ func (p *Port) start() error {
 	p.running = true
 	return nil
 }
+
+func (p *Port) isMemif() bool { return p.driver == "net_memif" }
 
 // memifClient reports whether the device connects to somebody.
 func (p *Port) memifClient() bool {
@@ -421,8 +422,8 @@ func (p *Port) Close() error {
 
 // release undoes what Open did, as far as it came.
 func (p *Port) release() error {
+	p.pause()
 	for _, q := range p.queues {
-		C.fs_pause(q.c)
 		q.release()
 	}
 	var err error
@@ -430,11 +431,8 @@ func (p *Port) release() error {
 		if p.foreign {
 			return
 		}
-		if p.running {
-			C.rte_eth_dev_stop(p.id)
-		}
 		takeLog()
-		if ret := C.fs_detach(p.id); ret < 0 && ret != -C.ENODEV && p.wire == nil {
+		if ret := p.end(); ret < 0 && ret != -C.ENODEV {
 			err = p.fail("closing", ret)
 		}
 	})
@@ -455,6 +453,24 @@ func (p *Port) release() error {
 	}
 	freePools(pools)
 	return err
+}
+
+// end stops and closes the device, and gives it back. On the main thread.
+func (p *Port) end() C.int {
+	runs := boolInt(p.running)
+	var ret C.int
+	if p.isMemif() {
+		ret = C.fs_end_memif(p.id, runs)
+	} else {
+		if p.running {
+			C.fs_stop(p.id)
+		}
+		ret = C.fs_close(p.id)
+	}
+	if e := C.fs_detach(p.device); ret == 0 {
+		ret = e
+	}
+	return ret
 }
 
 // freePools frees the pools that have all their frames.
@@ -558,19 +574,26 @@ func (p *Port) checkGone() {
 // reconnect starts a memif client that has lost, or never found, its server.
 // Only a start connects. A server hears of a new client by itself.
 func (p *Port) reconnect() {
+	if p.running {
+		p.pause()
+	}
+	ret := C.fs_restart_memif(p.id, boolInt(p.running))
+	if p.running = ret == 0; p.running {
+		p.restarts.Add(1)
+		p.resume()
+	}
+	takeLog()
+}
+
+// pause keeps the workers away from the device, resume lets them back.
+func (p *Port) pause() {
 	for _, q := range p.queues {
 		C.fs_pause(q.c)
 	}
-	if p.running {
-		C.rte_eth_dev_stop(p.id)
-		p.running = false
+}
+
+func (p *Port) resume() {
+	for _, q := range p.queues {
+		C.fs_resume(q.c)
 	}
-	if C.fs_start(p.id, boolInt(p.cfg.Promisc)) == 0 {
-		p.running = true
-		p.restarts.Add(1)
-		for _, q := range p.queues {
-			C.fs_resume(q.c)
-		}
-	}
-	takeLog()
 }

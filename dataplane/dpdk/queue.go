@@ -62,9 +62,9 @@ func newQueue(p *Port, num int, f *ethFacts, rx, tx uint64) (*queue, error) {
 	}
 	c.port, c.id, c.pool, c.jumbo = p.id, C.uint16_t(num), p.pools[num], p.jumbo
 	q := &queue{port: p, num: num, c: c}
-	if C.fs_track(c) < 0 {
+	if p.isMemif() && C.fs_track(c) < 0 {
 		C.rte_free(unsafe.Pointer(c))
-		return nil, fmt.Errorf("dpdk: %s: queue %d: more than 1024 queues are open in this process", p.cfg.Device, num)
+		return nil, fmt.Errorf("dpdk: %s: queue %d: more than 1024 memif queues are open in this process", p.cfg.Device, num)
 	}
 	q.caps = dataplane.Caps{
 		Burst: dataplane.BatchSize, ReplyRoom: replyRoom, FrameRoom: minRoom,

@@ -368,6 +368,31 @@ func TestAttachReachesTheQueueBelow(t *testing.T) {
 	q.Detach()
 }
 
+// offloading is a port whose device completes checksums.
+type offloading struct{ dataplane.Port }
+
+type offloadQueue struct{ dataplane.Queue }
+
+func (p offloading) Queue(i int) dataplane.Queue { return offloadQueue{p.Port.Queue(i)} }
+
+func (q offloadQueue) Caps() dataplane.Caps {
+	c := q.Queue.Caps()
+	c.TxCsum = true
+	return c
+}
+
+// A frame that was corrupted must not get a good checksum, and a capture shows whole frames.
+func TestVAL_003_ChecksumsAreNotLeftToTheDevice(t *testing.T) {
+	a, _, err := loop.Pair(loop.Config{})
+	require.NoError(t, err)
+	require.True(t, offloading{a}.Queue(0).Caps().TxCsum)
+	for _, c := range []Config{{}, {Corrupt: 1}, {Delay: time.Millisecond, Dir: DirRx}} {
+		p, err := New(offloading{a}, c)
+		require.NoError(t, err)
+		require.False(t, p.Queue(0).Caps().TxCsum)
+	}
+}
+
 func TestSameSeedSameFate(t *testing.T) {
 	run := func(seed uint64, burst int) (got []int) {
 		r := newRig(t, Config{Loss: 0.1, Dup: 0.1, Corrupt: 0.1, Seed: seed}, loop.Config{})

@@ -24,6 +24,12 @@ type pair struct {
 
 func newPair(t testing.TB, engine handshake.Config, src Source) *pair {
 	t.Helper()
+	return newPairOn(t, engine, src, func(p dataplane.Port) dataplane.Port { return p })
+}
+
+// newPairOn is newPair with both ends of the wire decorated.
+func newPairOn(t testing.TB, engine handshake.Config, src Source, decorate func(dataplane.Port) dataplane.Port) *pair {
+	t.Helper()
 	p := &pair{now: 1_700_000_000_000_000_000}
 	name := "loop:" + t.Name()
 	secret, err := cookie.NewSecret([]byte("0123456789abcdef0123456789abcdef"))
@@ -32,6 +38,7 @@ func newPair(t testing.TB, engine handshake.Config, src Source) *pair {
 		port, err := dataplane.Open(name)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, port.Close()) })
+		port = decorate(port)
 		pfx := []netip.Prefix{netip.MustParsePrefix(addr), netip.MustParsePrefix(map[bool]string{true: "2001:db8::1/64", false: "2001:db8::2/64"}[src == nil])}
 		net, err := NewNet([6]byte(port.Info().MAC), pfx, nil, nil)
 		require.NoError(t, err)

@@ -110,7 +110,7 @@ func (x *examination) handedOver() {
 		x.ok("devices", "%s", strings.Join(bound, ", "))
 	} else {
 		x.add("devices", Note, "none is bound to a driver for user space", "DPDK has virtual ports only",
-			"sudo dpdk-devbind.py --bind=vfio-pci 0000:BB:DD.F, which takes it from the kernel")
+			"fastsyn devices, which names the steps for each device")
 	}
 	if groups := len(x.Names("sys/kernel/iommu_groups")); groups > 0 {
 		x.ok("iommu", "%s", layout.Plural(groups, "group", "groups"))
