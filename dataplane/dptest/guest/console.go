@@ -45,6 +45,8 @@ type console struct {
 // errEnded says that the guest is gone: it crashed, or it was ended for its time limit.
 var errEnded = errors.New("the guest has ended")
 
+var errNoAnswer = errors.New("no answer in time")
+
 // newConsole closes r at its end.
 func newConsole(w io.Writer, r io.ReadCloser) *console {
 	c := &console{w: w, lines: make(chan string, 64)}
@@ -77,7 +79,7 @@ func (c *console) line(timer <-chan time.Time) (string, error) {
 		}
 		return s, nil
 	case <-timer:
-		return "", errors.New("no answer in time")
+		return "", errNoAnswer
 	}
 }
 

@@ -50,18 +50,36 @@ func TestConsole(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 }
 
-func TestConsoleErrors(t *testing.T) {
-	console := func(script string) *console {
-		cmd := exec.Command("sh", "-c", script)
-		w, err := cmd.StdinPipe()
-		require.NoError(t, err)
-		r, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		c := newConsole(w, r)
-		t.Cleanup(func() { _ = w.Close(); c.drain(); _ = cmd.Wait() })
-		return c
+// fakeConsole has a script of sh in place of the guest.
+func fakeConsole(t *testing.T, script string) *console {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", script)
+	w, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	r, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	c := newConsole(w, r)
+	t.Cleanup(func() { _ = w.Close(); c.drain(); _ = cmd.Wait() })
+	return c
+}
+
+// What Boot tries once more, and what it does not.
+func TestBootOutcome(t *testing.T) {
+	kernel := filepath.Join(t.TempDir(), "console")
+	require.NoError(t, os.WriteFile(kernel, []byte("booting"), 0o644))
+	boot := func(script string) error {
+		g := &Guest{con: fakeConsole(t, script), kernel: kernel, deadline: time.Now().Add(time.Minute)}
+		return g.boot(time.Millisecond)
 	}
+	require.NoError(t, boot("echo ready; cat"))
+	require.ErrorIs(t, boot("cat"), errSilent)
+	require.ErrorIs(t, boot("true"), errEnded)
+	require.EqualError(t, boot("echo error: no huge pages; cat"), "no huge pages")
+}
+
+func TestConsoleErrors(t *testing.T) {
+	console := func(script string) *console { return fakeConsole(t, script) }
 	require.EqualError(t, console("echo error: no such module").waitFor("ready", time.Minute), "no such module")
 	require.ErrorIs(t, console("echo almost").waitFor("ready", time.Minute), errEnded)
 	require.ErrorContains(t, console("cat").waitFor("ready", time.Millisecond), "no answer in time")
