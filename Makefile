@@ -25,7 +25,7 @@ ELSEWHERE = --disable unused,unparam
 .DEFAULT_GOAL := help
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
-.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns \
+.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns test-nic \
 	fuzz bench cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
@@ -66,6 +66,13 @@ test-purego: ## no assembly (-tags purego), without namespaces
 test-netns: ## only the packages that ask for namespaces, root or programs
 	@pkgs=$$(.ci/needy); [ -n "$$pkgs" ] || { echo "no package asks for anything"; exit 0; }; \
 	set -x; CGO_ENABLED=0 $(GOTEST) -count=1 $$pkgs
+
+test-nic: deps ## fastsyn on an emulated NIC with several queues and RSS (-tags dpdk, QEMU without KVM)
+	@echo "== go test: -tags dpdk, on an emulated NIC"
+	@if pkg-config --exists libdpdk && command -v "$$($(GO) env CC)" >/dev/null; then set -x; \
+	CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) -run 'TestNIC_.*$(RUN)' $(TESTFLAGS) -count=1 -tags dpdk ./cmd/fastsyn; \
+	elif [ -n "$$CI" ]; then echo "no libdpdk or no C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)" >&2; exit 1; \
+	else echo "skipped: needs libdpdk and a C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)"; fi
 
 fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 	@.ci/fuzz $(FUZZTIME) '$(RUN)'

@@ -56,9 +56,11 @@ type Config struct {
 	// CookieEpoch is the life of a cookie key; a cookie lives one to two of
 	// them. 0: one minute.
 	CookieEpoch time.Duration
-	// Polling is how workers wait for frames.
+	// Polling is how workers wait for frames. By default they poll without pause on ports
+	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling
-	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned.
+	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned, so
+	// an empty slice pins none. Nil leaves it to the port, if that has a wish.
 	CPUs []int
 	// Source and Raw, if set, make the traffic generator of each worker.
 	Source func(worker int) Source

@@ -73,6 +73,10 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 			}
 		}
 	}()
+	cpus := cfg.CPUs
+	if cpus == nil {
+		cpus = info.CPUs
+	}
 	for i := range info.Queues {
 		// Tables, sequence numbers and timestamp offsets agree on all workers.
 		hasher, err := cfg.Secret.Hasher()
@@ -83,8 +87,8 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Hasher: hasher, Ring: ep.ring,
 			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger,
 		}
-		if i < len(cfg.CPUs) {
-			wc.CPU = cfg.CPUs[i]
+		if i < len(cpus) {
+			wc.CPU = cpus[i]
 		}
 		if cfg.Source != nil {
 			wc.Source = cfg.Source(i)

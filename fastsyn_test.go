@@ -11,6 +11,7 @@ import (
 	"github.com/fastsyn/fastsyn"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/dptest"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
@@ -73,6 +74,17 @@ func TestHandleErrors(t *testing.T) {
 	require.NoError(t, ep.Handle(":80", fastsyn.Callbacks{}))
 	require.NoError(t, ep.Handle("192.0.2.1:80", fastsyn.Callbacks{}), "an exact address beside any")
 	require.ErrorIs(t, ep.Handle(":80", fastsyn.Callbacks{}), handshake.ErrListenerExists)
+}
+
+// Nobody has to say that a device that is polled wants to be polled.
+func TestPollingFollowsThePort(t *testing.T) {
+	for polled, want := range map[bool]worker.Polling{true: worker.Busy, false: worker.Adaptive} {
+		port := dptest.NewPort(t, dptest.PortConfig{Polled: polled})
+		ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}})
+		require.NoError(t, err)
+		require.Equal(t, want, ep.Workers()[0].Polling())
+		require.NoError(t, ep.Close())
+	}
 }
 
 func TestWait(t *testing.T) {

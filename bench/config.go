@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 const (
 	ScenarioHandshake = "handshake"
 	ScenarioSYNFlood  = "syn-flood"
+	ScenarioEcho      = "echo"
 )
 
 // The ways to close a flow once it is established.
@@ -30,7 +32,7 @@ const (
 	DefaultPort        = "loop:"
 	DefaultDuration    = 10 * time.Second
 	DefaultConcurrency = 256 // per worker, handshake
-	DefaultWindow      = 512 // per worker, syn-flood
+	DefaultWindow      = 512 // per worker, syn-flood and echo
 	DefaultDrain       = 3 * time.Second
 
 	maxWorkers     = 64
@@ -42,12 +44,16 @@ const (
 // Config describes a run. The zero value is the handshake scenario over an
 // in-memory wire for ten seconds. Field comments name the flag of the command.
 type Config struct {
-	// Scenario is "handshake" (default) or "syn-flood". --scenario
+	// Scenario is "handshake" (default), "syn-flood" or "echo". --scenario
 	Scenario string
-	// Port is a port string. Default "loop:", both of whose ends are then ours. --port
+	// Port is a port string. Default "loop:". Of a wire within the process
+	// (dataplane.IsWire) both ends are ours, unless Connect says otherwise. --port
 	Port string
-	// Connect is the peer as IP:PORT. Empty: a server of our own, over loop only. --connect
+	// Connect is the peer as IP:PORT. Empty: a server of our own, at the other end of a wire. --connect
 	Connect string
+	// PeerMAC is the Ethernet address of a reflector, for echo. Empty: a reflector
+	// of our own, at the other end of a wire. --peer-mac
+	PeerMAC string
 	// Addrs are own addresses with the prefix of their link, "10.0.0.3/24"; required with Connect. --addr
 	Addrs []string
 	// Pools are prefixes of which every address is a source of ours. The peer
@@ -55,17 +61,17 @@ type Config struct {
 	Pools []string
 	// Gateways are next hops, at most one per family. --gateway
 	Gateways []string
-	// IPv6 uses IPv6 on the in-memory wire. --ipv6
+	// IPv6 uses IPv6 when both ends are ours. --ipv6
 	IPv6 bool
 
 	// Workers is the number of client workers, one per queue of the port. 0: as many
-	// as the port has queues; for loop one per two CPUs, at least one. --workers
+	// as the port has queues; for a wire one per two CPUs, at least one. --workers
 	Workers int
-	// Rate is the number of opens (or SYNs) per second in all, on a fixed
+	// Rate is the number of opens (or SYNs, or frames) per second in all, on a fixed
 	// schedule. 0: as fast as possible. --rate
 	Rate float64
-	// Concurrency bounds the flows in flight, over all workers. 0: 256 (syn-flood:
-	// 512) per worker. --concurrency
+	// Concurrency bounds the flows (or SYNs, or frames) in flight, over all workers.
+	// 0: 256 (syn-flood and echo: 512) per worker. --concurrency
 	Concurrency int
 	// Duration bounds the sending time, Count the number of attempts; whichever
 	// comes first. Duration 0: ten seconds, or unbounded with a Count. --duration, --count
@@ -94,7 +100,8 @@ type Config struct {
 	// or, when Count alone ends the run, as long as the retries take; negative: not at all. --drain
 	Drain time.Duration
 
-	// Pin is "auto" (default): threads are pinned to CPUs when there are enough; or "off". --pin
+	// Pin is "auto" (default): threads are pinned to the CPUs that their port wants,
+	// else to others, when there are enough; or "off". --pin
 	Pin string
 	// Polling is "auto" (default): busy when there are enough CPUs; "busy" or "adaptive". --polling
 	Polling string
@@ -148,7 +155,7 @@ func (c Config) normalize() (Config, error) {
 	c.Close = cmp.Or(c.Close, CloseRST)
 	c.Pin = cmp.Or(c.Pin, "auto")
 	c.Polling = cmp.Or(c.Polling, "auto")
-	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioSYNFlood); err != nil {
+	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioSYNFlood, ScenarioEcho); err != nil {
 		return c, err
 	}
 	if c.Cookies == "" {
@@ -175,6 +182,9 @@ func (c Config) normalize() (Config, error) {
 	}
 	if err := c.addressing(); err != nil {
 		return c, err
+	}
+	if c.Scenario == ScenarioEcho {
+		c.Close, c.Cookies = "", "" // nothing there to close or to accept
 	}
 	if c.Duration == 0 && c.Count == 0 {
 		c.Duration = DefaultDuration
@@ -219,8 +229,14 @@ func (c *Config) addressing() error {
 	if err := choice("port", sp.Driver, dataplane.Drivers()...); err != nil {
 		return err
 	}
+	if c.Scenario == ScenarioEcho {
+		return c.echoAddressing(sp)
+	}
+	if c.PeerMAC != "" {
+		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
+	}
 	if c.Connect == "" {
-		if sp.Driver != "loop" {
+		if !dataplane.IsWire(sp) {
 			return flagError("port", c.Port, "there is a peer behind this port, not a server of this process",
 				"add --connect IP:PORT and --addr OWN-ADDRESS/LENGTH, or leave --port out to measure in memory")
 		}
@@ -264,6 +280,33 @@ func (c *Config) addressing() error {
 	if c.Scenario == ScenarioSYNFlood && !c.OwnNetwork && !ownRange(ap.Addr()) {
 		return flagError("connect", c.Connect, "a SYN flood is aimed at private, loopback and benchmark addresses only",
 			"if that network is yours to test, say so with --i-own-this-network")
+	}
+	return nil
+}
+
+// echoAddressing checks what tells an echo where to send.
+func (c *Config) echoAddressing(sp dataplane.Spec) error {
+	for _, e := range []struct {
+		flag  string
+		given []string
+	}{{"connect", []string{c.Connect}}, {"addr", c.Addrs}, {"pool", c.Pools}, {"gateway", c.Gateways}} {
+		if s := strings.Join(e.given, ","); s != "" {
+			return flagError(e.flag, s, "an echo knows no IP addresses, only that of a reflector's port on the same link", "use --peer-mac")
+		}
+	}
+	if c.IPv6 {
+		return flagError("ipv6", "", "an echo has one kind of frame, the shortest", "leave it out")
+	}
+	if c.PeerMAC == "" {
+		if !dataplane.IsWire(sp) {
+			return flagError("peer-mac", "", "there is a peer behind this port, not a reflector of this process",
+				"give the address that fastsyn reflect prints at the other end; on a link of two, such as a memif pair, any will do, such as 02:00:00:00:00:01")
+		}
+		return nil
+	}
+	mac, err := net.ParseMAC(c.PeerMAC)
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || [6]byte(mac) == [6]byte{} {
+		return flagError("peer-mac", c.PeerMAC, "want the Ethernet address of one host", "for example 02:00:00:00:00:01")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package bench measures handshakes: scenarios, pacing, histograms, and a report
-// whose sums are checked.
+// Package bench measures handshakes, and the frames under them: scenarios,
+// pacing, histograms, and a report whose sums are checked.
 //
 // Run opens the port that Config names and drives a scenario:
 //
@@ -7,6 +7,10 @@
 //     client and server are both ours, at the two ends of an in-memory wire that
 //     carries real frames; with Config.Connect the peer is whoever listens there.
 //   - "syn-flood": SYNs from invented sources, answers verified without state.
+//   - "echo": frames of minimum size to a reflector, verified when they return.
+//     No TCP is involved, so no other scenario can be faster on that port.
+//
+// Reflect is the other end of an echo: it answers every frame with itself.
 //
 // # What is measured
 //

@@ -19,25 +19,26 @@ const (
 
 // flood sends SYNs from invented sources and keeps no state per source. SYN
 // number k comes from a source derived from k and the seed, and its sequence number is
-// k xor H(source), H keyed by the seed. An answer must acknowledge that plus one,
-// which gives k back, and go to the source of k. A ring says when the last numbers
-// were sent and whether they are answered.
+// k permuted. An answer must acknowledge that plus one, which gives k back, and
+// go to the source of k. A ring says when the last numbers were sent and whether
+// they are answered.
 //
 // It is Source and Raw of one worker.
 type flood struct {
 	lifecycle
 	picker *rss.Picker // nil: one queue, any port will do
-	base   wire.Addr   // sources are base + (k-th random number & mask)
-	mask   uint64
+	base   wire.Addr   // sources are base + first + a random number below hosts
+	first  uint64
+	hosts  uint64
 	key    uint64
 	window int
 	pace   pace
 
 	link           wire.Link
-	frame          [128]byte // SYN with source address, port and sequence number 0
+	frame          [floodRoom]byte // SYN with source address (of IPv6: its low half), port, sequence number and sums 0
 	size           int
 	l3, l4         int
-	ipSum, tcpSum  uint16
+	ipSum, tcpSum  uint64 // of the template, to be folded
 	v4             bool
 	ahead          uint64 // one above the highest number answered
 	heard          int64  // last answer, or start
@@ -48,6 +49,9 @@ type flood struct {
 	sentWindow     uint64
 	service        *latency
 }
+
+// floodRoom holds the longest SYN there is, over IPv6 with all options.
+const floodRoom = 96
 
 // floodCounters: segments received = answered + reset + repeated + late + bad.
 type floodCounters struct {
@@ -63,8 +67,11 @@ func (f *flood) inflight() int { return int(f.ctr.sent - f.ahead) }
 
 func newFlood(j *job, id int, base wire.Addr, mask uint64, p *rss.Picker, seed uint64) *flood {
 	f := &flood{
-		lifecycle: newLifecycle(j, id), base: base, mask: mask, picker: p,
+		lifecycle: newLifecycle(j, id), base: base, hosts: 1, picker: p,
 		key: mix(seed ^ mix(uint64(id)+1)), service: newLatency(), v4: base.Is4(),
+	}
+	if mask != 0 { // the first address of a prefix names the network, the last is its broadcast address
+		f.first, f.hosts = 1, max(1, mask-1)
 	}
 	f.window = max(1, f.share(j.cfg.Concurrency))
 	f.patience = stallTime
@@ -119,6 +126,7 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 func (f *flood) template() error {
 	c := &f.job.cfg
 	s := wire.Segment{Tuple: wire.Tuple{Remote: f.job.remote, RemotePort: f.job.port}, Flags: wire.FlagSYN, Win: 64240}
+	s.Local.Hi = f.base.Hi // the same for all sources
 	if f.v4 {
 		s.Local = wire.Addr4(0)
 	}
@@ -145,8 +153,12 @@ func (f *flood) template() error {
 	}
 	f.size = f.l3 + n
 	f.l4 = f.l3 + wire.IPLen(&s)
-	f.ipSum = binary.BigEndian.Uint16(b[f.l3+10:])
-	f.tcpSum = binary.BigEndian.Uint16(b[f.l4+16:])
+	f.ipSum = uint64(^binary.BigEndian.Uint16(b[f.l3+10:]))
+	f.tcpSum = uint64(^binary.BigEndian.Uint16(b[f.l4+16:]))
+	if f.v4 {
+		binary.BigEndian.PutUint16(b[f.l3+10:], 0)
+	}
+	binary.BigEndian.PutUint16(b[f.l4+16:], 0)
 	return nil
 }
 
@@ -189,94 +201,90 @@ func (f *flood) expire(now int64) {
 	}
 }
 
-// source returns the source of SYN number k.
-func (f *flood) source(k uint64) (src wire.Addr, port uint16) {
+// source returns the source of SYN number k: the low half of its address, the
+// high one being that of base, and its port.
+func (f *flood) source(k uint64) (lo uint64, port uint16) {
 	r := mix(f.key + k)
-	src = f.base
-	src.Lo |= r & f.mask
-	if src.Lo&f.mask == 0 && f.mask != 0 {
-		src.Lo |= 1 // the first address of a prefix names the network
-	}
-	if src.Lo&f.mask == f.mask && f.mask > 1 {
-		src.Lo ^= 1 // and the last is its broadcast address
-	}
-	port = floodBase | uint16(r>>48)
+	lo = f.base.Lo + f.first + uint64(uint32(r))*f.hosts>>32
 	if f.picker != nil {
-		set := start(f.picker, src, f.job.remote, f.job.port)
-		port = set.At(f.id, int(r>>40)%set.Count(f.id))
+		return lo, f.pick(lo, r)
 	}
-	return src, port
+	return lo, floodBase | uint16(r>>48)
 }
 
-// isn is H of a source, by the low half of its address and its port.
-func (f *flood) isn(lo uint64, port uint16) uint32 {
-	x := (lo<<16 | uint64(port)) ^ f.key
-	x *= 0x9e3779b97f4a7c15
-	x ^= x >> 32
-	x *= 0xd6e8feb86659fd93
-	return uint32(x >> 32)
+// pick returns a port that brings the answers back to the queue of f.
+func (f *flood) pick(lo, r uint64) uint16 {
+	set := start(f.picker, wire.Addr{Hi: f.base.Hi, Lo: lo}, f.job.remote, f.job.port)
+	return set.At(f.id, int(r>>40)%set.Count(f.id))
 }
+
+// The sequence numbers are a permutation of the SYNs' numbers: times an odd
+// number, which its inverse modulo 2^32 undoes, plus bits of the key.
+const isnFactor, isnInverse uint32 = 0x9e3779b1, 0x0e8b2f51
+
+func (f *flood) isn(k uint64) uint32 { return uint32(k)*isnFactor + uint32(f.key) }
 
 // Send implements worker.Raw.
 func (f *flood) Send(now int64, b *dataplane.Batch) {
 	stamp := uint32(now/64) | 1
-	mask := uint32(len(f.sentAt) - 1)
-	for i := range b.N {
-		k := uint32(f.ctr.sent)
-		src, port := f.source(f.ctr.sent)
-		f.put(b, i, src, port, k^f.isn(src.Lo, port))
+	mask := uint64(len(f.sentAt) - 1)
+	k := f.ctr.sent
+	data, verdict := b.Data[:b.N], b.Verdict[:b.N]
+	for i := range data {
+		lo, port := f.source(k)
+		data[i] = f.put(data[i], lo, port, f.isn(k))
+		verdict[i] = dataplane.Reply
 		f.sentAt[k&mask] = stamp
-		f.ctr.sent++
+		k++
 	}
+	f.ctr.sent = k
 	f.quota -= uint64(b.N)
 	if f.pace.interval != 0 {
 		f.pace.done += uint64(b.N)
 	}
 }
 
-// put writes the template into frame i and patches source and sequence number;
-// the fields are zero in the template, so both sums only grow (RFC 1624).
-func (f *flood) put(b *dataplane.Batch, i int, src wire.Addr, port uint16, isn uint32) {
-	p := b.Data[i][:f.size]
-	copy(p, f.frame[:f.size])
-	ip, tcp := p[f.l3:], p[f.l4:]
+// put writes a SYN into the buffer p and returns it: the template, and what is zero in it.
+func (f *flood) put(p []byte, lo uint64, port uint16, isn uint32) []byte {
 	be := binary.BigEndian
-	sum := wire.UpdateChecksum32(f.tcpSum, 0, isn)
-	sum = wire.UpdateChecksum(sum, 0, port)
+	p = p[:floodRoom]
+	*(*[floodRoom]byte)(p) = f.frame
+	p = p[:f.size]
+	ip, tcp := p[f.l3:], p[f.l4:]
+	sum := f.tcpSum + uint64(isn) + uint64(port)
 	if f.v4 {
-		a := src.V4()
-		sum = wire.UpdateChecksum32(sum, 0, a)
+		a := uint32(lo)
+		sum += uint64(a)
 		be.PutUint32(ip[12:], a)
-		be.PutUint16(ip[10:], wire.UpdateChecksum32(f.ipSum, 0, a))
+		be.PutUint16(ip[10:], ^wire.Fold(f.ipSum+uint64(a)))
 	} else {
-		for j, w := range [...]uint32{uint32(src.Hi >> 32), uint32(src.Hi), uint32(src.Lo >> 32), uint32(src.Lo)} {
-			sum = wire.UpdateChecksum32(sum, 0, w)
-			be.PutUint32(ip[8+4*j:], w)
-		}
+		sum += lo>>32 + lo&0xffffffff
+		be.PutUint64(ip[16:], lo)
 	}
 	be.PutUint16(tcp, port)
 	be.PutUint32(tcp[4:], isn)
-	be.PutUint16(tcp[16:], sum)
-	b.Data[i], b.Verdict[i] = p, dataplane.Reply
+	be.PutUint16(tcp[16:], ^wire.Fold(sum))
+	return p
 }
 
 // Receive implements worker.Raw: it verifies the answers.
 func (f *flood) Receive(now int64, segs []*wire.Segment) {
-	mask := uint32(len(f.sentAt) - 1)
-	for i := range segs {
-		s := segs[i]
+	stamp, mask := uint32(now/64)|1, uint64(len(f.sentAt)-1)
+	run, sentAt := int64(0), stamp
+	for _, s := range segs {
 		if s.Flags&wire.FlagACK == 0 || s.Flags&(wire.FlagSYN|wire.FlagRST) == 0 ||
 			s.Remote != f.job.remote || s.RemotePort != f.job.port {
 			f.ctr.bad++
 			continue
 		}
-		k := uint32(s.Ack-1) ^ f.isn(s.Local.Lo, s.LocalPort)
-		age := uint64(uint32(f.ctr.sent) - 1 - k)
+		// The number, of which the sequence number holds 32 bits, is among those sent.
+		age := uint64(uint32(f.ctr.sent) - 1 - (uint32(s.Ack)-1-uint32(f.key))*isnInverse)
 		if age >= f.ctr.sent {
 			f.ctr.bad++
 			continue
 		}
-		if src, port := f.source(f.ctr.sent - 1 - age); src != s.Local || port != s.LocalPort {
+		k := f.ctr.sent - 1 - age
+		if lo, port := f.source(k); lo != s.Local.Lo || f.base.Hi != s.Local.Hi || port != s.LocalPort {
 			f.ctr.bad++
 			continue
 		}
@@ -284,19 +292,24 @@ func (f *flood) Receive(now int64, segs []*wire.Segment) {
 			f.ctr.late++
 			continue
 		}
-		stamp := f.sentAt[k&mask]
-		if stamp == 0 {
+		slot := &f.sentAt[k&mask]
+		if *slot == 0 {
 			f.ctr.repeated++
 			continue
 		}
-		f.sentAt[k&mask] = 0
 		if s.Flags&wire.FlagRST != 0 {
 			f.ctr.reset++
 		} else {
 			f.ctr.answered++
-			f.service.record(int64(uint32(now/64)|1-stamp) * 64)
+			if *slot != sentAt { // those sent at once are recorded at once
+				f.service.recordN(int64(stamp-sentAt)*64, run)
+				run, sentAt = 0, *slot
+			}
+			run++
 		}
-		f.ahead = max(f.ahead, f.ctr.sent-age)
+		*slot = 0
+		f.ahead = max(f.ahead, k+1)
 	}
+	f.service.recordN(int64(stamp-sentAt)*64, run)
 	f.heard, f.patience = now, stallTime
 }

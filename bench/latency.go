@@ -20,13 +20,16 @@ type latency struct {
 
 func newLatency() *latency { return &latency{h: hdrhistogram.New(1, maxLatency, 3)} }
 
-func (l *latency) record(ns int64) {
-	if ns == l.value {
-		l.run++
+func (l *latency) record(ns int64) { l.recordN(ns, 1) }
+
+// recordN records ns n times.
+func (l *latency) recordN(ns, n int64) {
+	if ns == l.value || n == 0 {
+		l.run += n
 		return
 	}
 	l.settle()
-	l.value, l.run = ns, 1
+	l.value, l.run = ns, n
 }
 
 // settle records the run that is open.

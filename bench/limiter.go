@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"time"
+
+	"github.com/fastsyn/fastsyn/dataplane"
 )
 
 // Shares from which a cause is named.
@@ -14,8 +16,11 @@ const (
 // limiter says in one sentence what kept the rate from being higher, from the
 // evidence in the report: the first cause that applies, most telling first.
 func limiter(r *Report) string {
-	if r.Scenario == ScenarioSYNFlood {
+	switch r.Scenario {
+	case ScenarioSYNFlood:
 		return floodLimiter(r)
+	case ScenarioEcho:
+		return echoLimiter(r)
 	}
 	h := &r.Handshakes
 	switch {
@@ -29,9 +34,11 @@ func limiter(r *Report) string {
 		return fmt.Sprintf("no answer: %s attempts timed out and %s were pending at the end.", count(h.TimedOut), count(h.Pending))
 	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
 		return fmt.Sprintf("the rate asked for: %s opens/s on a fixed schedule, which was kept.", number(r.TargetRate))
-	case r.Client.Port.TxFull+serverPortStats(r).TxFull > h.Attempted/manyLost:
-		return fmt.Sprintf("transmit rings: %s frames of the client and %s of the server found them full and had to be repeated after a timeout.",
-			count(r.Client.Port.TxFull), count(serverPortStats(r).TxFull))
+	}
+	if s := rings(r, h.Attempted); s != "" {
+		return s
+	}
+	switch {
 	case r.Retransmissions.SYN > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
 			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))
@@ -56,11 +63,39 @@ func stolen(r *Report) string {
 	return fmt.Sprintf("other processes: the %d polling workers got %.0f %% of the processor time they need; run it on an idle machine.", workers, 100*r.CPUSeconds/want)
 }
 
-func serverPortStats(r *Report) (s struct{ TxFull uint64 }) {
+// rings names a ring of a device that was full for more than one in manyLost of
+// total, and whether it was full because of the worker that empties it.
+func rings(r *Report, total uint64) string {
+	sides := []struct {
+		name string
+		*Side
+	}{{"client", &r.Client}}
 	if r.Server != nil {
-		s.TxFull = r.Server.Port.TxFull
+		sides = append(sides, sides[0])
+		sides[0].name, sides[0].Side = "server", r.Server
 	}
-	return s
+	for _, s := range sides {
+		if s.Port.RxMissed <= total/manyLost {
+			continue
+		}
+		if s.Busy >= saturated && backlogged(r, s.Side) {
+			return fmt.Sprintf("the %s's processor: its worker is busy %.0f %%, and %s frames found its receive ring full.", s.name, 100*s.Busy, count(s.Port.RxMissed))
+		}
+		return fmt.Sprintf("the device: %s frames found the %s's receive ring full (worker busy %.0f %%, bursts of %.0f); longer rings or less --concurrency help.",
+			count(s.Port.RxMissed), s.name, 100*s.Busy, s.Burst)
+	}
+	for _, s := range sides {
+		if s.Port.TxFull > total/manyLost {
+			return fmt.Sprintf("the device: %s frames found the %s's transmit ring full and were not sent: what is behind it takes them no faster.", count(s.Port.TxFull), s.name)
+		}
+	}
+	return ""
+}
+
+// backlogged reports whether frames were waiting when a worker looked: its bursts
+// are long, by the longest there can be. One that always finds something, but not much, keeps up.
+func backlogged(r *Report, s *Side) bool {
+	return s.Burst >= 0.5*min(dataplane.BatchSize, float64(r.Concurrency)/float64(max(1, r.Workers)))
 }
 
 // workers says which of the workers was at its limit, or that none was.
@@ -70,8 +105,11 @@ func workers(r *Report, what string) string {
 	}
 	client := fmt.Sprintf("client worker busy %.0f %%", 100*r.Client.Busy)
 	if r.Server == nil {
-		if r.Client.Busy >= saturated {
+		switch {
+		case r.Client.Busy >= saturated && backlogged(r, &r.Client):
 			return "the client's processor: " + client + "; the peer may take more."
+		case r.Client.Busy >= saturated:
+			return fmt.Sprintf("the peer, or a device on the way: %s, but in bursts of only %.1f, so it keeps up with what comes.", client, r.Client.Burst)
 		}
 		return latencyBound(r, client, what)
 	}
@@ -113,8 +151,37 @@ func floodLimiter(r *Report) string {
 		return fmt.Sprintf("the rate asked for: %s SYNs/s on a fixed schedule, which was kept.", number(r.TargetRate))
 	case f.Stalls > 0 && stolen(r) == "":
 		return fmt.Sprintf("the peer: %s times it answered nothing for 100 ms.", count(f.Stalls))
-	case r.Client.Port.TxFull > f.Sent/manyLost:
-		return fmt.Sprintf("the client's transmit ring: %s frames found it full.", count(r.Client.Port.TxFull))
+	}
+	if s := rings(r, f.Sent); s != "" {
+		return s
+	}
+	if f.Unanswered > uint64(r.Concurrency)+f.Sent/100 {
+		return fmt.Sprintf("the peer, or a device on the way: %s of %s SYNs got no answer.", count(f.Unanswered), count(f.Sent))
 	}
 	return workers(r, "SYNs")
+}
+
+func echoLimiter(r *Report) string {
+	e := &r.Echo
+	switch {
+	case e.Sent == 0:
+		return "nothing was sent: the run ended before the first frame."
+	case e.Elsewhere > e.Sent/manyLost:
+		return fmt.Sprintf("the device: %s of %s frames came back to another queue than its table says; --workers 1 measures one.", count(e.Elsewhere), count(e.Sent))
+	case e.Bad > e.Sent/2:
+		return fmt.Sprintf("the peer: %s of %s frames came back changed; it has to swap the Ethernet addresses and nothing else.", count(e.Bad), count(e.Sent))
+	case e.Returned == 0:
+		return fmt.Sprintf("nothing came back of %s frames: after each window of %s the echo waited 100 ms.", count(e.Sent), count(uint64(r.Concurrency)))
+	case r.TargetRate > 0 && r.Rate.FramesPerS >= 0.99*r.TargetRate:
+		return fmt.Sprintf("the rate asked for: %s frames/s on a fixed schedule, which was kept.", number(r.TargetRate))
+	case e.Stalls > 0 && stolen(r) == "":
+		return fmt.Sprintf("the peer: %s times nothing came back for 100 ms.", count(e.Stalls))
+	}
+	if s := rings(r, e.Sent); s != "" {
+		return s
+	}
+	if e.Lost > uint64(r.Concurrency)+e.Sent/100 {
+		return fmt.Sprintf("the peer, or a device on the way: %s of %s frames did not come back.", count(e.Lost), count(e.Sent))
+	}
+	return workers(r, "frames")
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -151,6 +152,9 @@ func TestBothEnds(t *testing.T) {
 	require.NotEqual(t, a.Target, c.Target)
 	ring, _ := param(a.Params, "ring")
 	require.Equal(t, "2048", ring)
+	c, _ = bothEnds(parse("loop:"), 1, 1<<22)
+	require.Equal(t, "queues=1 ring=65536 frames=262144", params(c))
+	require.Equal(t, "loop:", parse("loop:").String(), "the spec given is left alone")
 	a, b = bothEnds(parse("impair(loss=5%,seed=9,pcap=x.pcap):loop:w?ring=64"), 1, 256)
 	require.Equal(t, "w", b.Target)
 	ring, _ = param(a.Params, "ring")
@@ -161,6 +165,36 @@ func TestBothEnds(t *testing.T) {
 	require.False(t, has)
 	_, has = param(a.Decorators[0].Params, "pcap")
 	require.True(t, has)
+}
+
+func params(sp dataplane.Spec) string {
+	var out []string
+	for _, p := range sp.Params {
+		out = append(out, p.Key+"="+p.Value)
+	}
+	return strings.Join(out, " ")
+}
+
+// The wires of other drivers have names and sizes of their own.
+func TestBothEndsOfOtherDrivers(t *testing.T) {
+	for in, want := range map[string]string{
+		"dpdk:net_ring,wire=w?no-huge=on":         "no-huge=on queues=2 rx-desc=1024 tx-desc=1024 mbufs=8192",
+		"dpdk:net_ring,wire=w?rx-desc=64&mbufs=9": "rx-desc=64 mbufs=9 queues=2 tx-desc=1024",
+		"tube:w": "queues=2",
+	} {
+		sp, err := dataplane.ParseSpec(in)
+		require.NoError(t, err)
+		a, b := bothEnds(sp, 2, 400)
+		require.Equal(t, want, params(a))
+		require.Equal(t, a.Target, b.Target)
+		require.Equal(t, sp.Target, a.Target)
+	}
+	sp, err := dataplane.ParseSpec("dpdk:net_ring")
+	require.NoError(t, err)
+	a, b := bothEnds(sp, 1, 1<<22)
+	require.Regexp(t, `^net_ring,wire=bench-\d+$`, a.Target)
+	require.Equal(t, a.Target, b.Target)
+	require.Equal(t, "queues=1 rx-desc=32768 tx-desc=32768 mbufs=131072", params(a))
 }
 
 func TestNumbers(t *testing.T) {

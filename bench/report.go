@@ -19,8 +19,9 @@ type Report struct {
 
 	Scenario    string  `json:"scenario"`
 	Port        string  `json:"port"`
-	Connect     string  `json:"connect"` // empty: our own server
-	Workers     int     `json:"workers"` // client workers
+	Connect     string  `json:"connect"`  // empty: our own server
+	PeerMAC     string  `json:"peer_mac"` // of the reflector, in an echo; empty: our own
+	Workers     int     `json:"workers"`  // client workers
 	Concurrency int     `json:"concurrency"`
 	TargetRate  float64 `json:"target_rate"` // opens per second; 0: as fast as possible
 	DurationS   float64 `json:"duration_s"`  // sending time
@@ -34,6 +35,7 @@ type Report struct {
 	Handshakes      Handshakes      `json:"handshakes"`
 	Flows           Flows           `json:"flows"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
+	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`
 	Latency         Latency         `json:"latency_ns"`
@@ -48,7 +50,7 @@ type Report struct {
 	CPUSeconds float64 `json:"cpu_s"`
 
 	Client Side  `json:"client"`
-	Server *Side `json:"server"` // null with Connect
+	Server *Side `json:"server"` // null with Connect and PeerMAC
 
 	Equations []Equation `json:"equations"`
 	Host      Host       `json:"host"`
@@ -100,11 +102,29 @@ type SYNFlood struct {
 	Stalls     uint64 `json:"stalls"`   // times without any answer for 100 ms
 }
 
+// Echo is the outcome of that scenario: sent = returned + lost + in_flight.
+type Echo struct {
+	Sent     uint64 `json:"sent"`
+	Returned uint64 `json:"returned"` // unchanged but for the swapped addresses, once each
+	Lost     uint64 `json:"lost"`     // a later frame of the flow came first, or nothing came for 100 ms
+	InFlight uint64 `json:"in_flight"`
+	// Reordered are returned frames that later ones of their flow had overtaken.
+	Reordered uint64 `json:"reordered"`
+	Repeated  uint64 `json:"repeated"`  // further copies
+	Late      uint64 `json:"late"`      // so late that it is not known whether they are the first copy; among the lost
+	Bad       uint64 `json:"bad"`       // changed on the way; among the lost
+	Elsewhere uint64 `json:"elsewhere"` // came to another queue than the port says; among the lost
+	Foreign   uint64 `json:"foreign"`   // frames of others
+	Stalls    uint64 `json:"stalls"`
+}
+
 // Rate is per second of the sending time.
 type Rate struct {
 	HandshakesPerS float64 `json:"handshakes_per_s"`
 	SYNsPerS       float64 `json:"syns_per_s"`
 	AnsweredPerS   float64 `json:"answered_per_s"` // syn-flood
+	FramesPerS     float64 `json:"frames_per_s"`   // echo, sent
+	ReturnedPerS   float64 `json:"returned_per_s"` // echo
 }
 
 // FrameCount counts frames.
@@ -118,11 +138,13 @@ type Side struct {
 	Workers int `json:"workers"`
 	// Busy is the share of the sending time in which the busiest worker had work,
 	// from 0 to 1; Burst the mean number of frames received at once, up to 64.
-	Busy     float64            `json:"busy"`
-	Burst    float64            `json:"burst"`
-	Port     dataplane.Stats    `json:"-"`
-	PortJSON map[string]uint64  `json:"port"`
-	Drops    map[string]uint64  `json:"drops"`
+	Busy     float64           `json:"busy"`
+	Burst    float64           `json:"burst"`
+	Port     dataplane.Stats   `json:"-"`
+	PortJSON map[string]uint64 `json:"port"`
+	Drops    map[string]uint64 `json:"drops"`
+	// Device is what the device counts itself, by its own names; zero counters are left out.
+	Device   map[string]uint64  `json:"device"`
 	Engine   handshake.Counters `json:"-"`
 	Counters map[string]uint64  `json:"engine"`
 	Memory   string             `json:"memory"`

@@ -40,7 +40,8 @@ func sample() *Report {
 		CPUSeconds:      9.98,
 		Client: Side{
 			Workers: 1, Busy: 0.93, Burst: 31.4, Memory: "268 KiB plain", Drops: map[string]uint64{"arp_ignored": 1},
-			Port: dataplane.Stats{TxFrames: 33_703_680},
+			Device: map[string]uint64{"rx_q0_errors": 12, "rx_good_packets": 11_234_564},
+			Port:   dataplane.Stats{TxFrames: 33_703_680},
 		},
 		Server: &Side{Workers: 1, Busy: 0.997, Burst: 61.2, Memory: "524 KiB plain", Drops: map[string]uint64{"arp_ignored": 1}},
 		Host:   Host{CPU: "Example CPU @ 2.0GHz", Cores: 2, Kernel: "Linux 6.18.0", Go: "go1.26.8", Commit: "0123456789ab"},
@@ -67,6 +68,17 @@ func TestTextReport(t *testing.T) {
 	f.judge()
 	f.Limiter = limiter(f)
 	require.NoError(t, f.WriteText(&b))
+	b.WriteString("\n=====\n\n")
+
+	e := sample()
+	e.Scenario, e.PeerMAC, e.Server, e.Close, e.Cookies, e.Client.Memory = ScenarioEcho, "02:00:00:00:00:01", nil, "", "", ""
+	e.Echo = Echo{Sent: 50_000_000, Returned: 49_999_000, Lost: 990, InFlight: 10, Reordered: 7, Foreign: 3}
+	e.Rate = Rate{FramesPerS: 10_000_000, ReturnedPerS: 9_999_800}
+	e.Equations = nil
+	e.equation("sent = returned + lost + in flight", 50_000_000, 50_000_000)
+	e.judge()
+	e.Limiter = limiter(e)
+	require.NoError(t, e.WriteText(&b))
 
 	const golden = "testdata/report.golden"
 	if *update {
@@ -116,18 +128,23 @@ func kinds(path string, typ reflect.Type, out map[string]string) {
 	}
 }
 
-// docs/report.md names exactly the fields there are, with their types.
+// docs/report.md names exactly the fields there are, with their types, in a section for each schema.
 func TestReportIsDocumented(t *testing.T) {
-	fields := map[string]string{}
-	kinds("", reflect.TypeFor[Report](), fields)
 	doc, err := os.ReadFile("../docs/report.md")
 	require.NoError(t, err)
-	documented := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(doc), -1) {
-		require.NotContains(t, documented, m[1])
-		documented[m[1]] = m[2]
+	for schema, typ := range map[string]reflect.Type{Schema: reflect.TypeFor[Report](), ReflectSchema: reflect.TypeFor[ReflectReport]()} {
+		fields := map[string]string{}
+		kinds("", typ, fields)
+		_, section, found := strings.Cut(string(doc), "\n## `"+schema+"`")
+		require.True(t, found, schema)
+		section, _, _ = strings.Cut(section, "\n## ")
+		documented := map[string]string{}
+		for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(section, -1) {
+			require.NotContains(t, documented, m[1])
+			documented[m[1]] = m[2]
+		}
+		require.Equal(t, fields, documented)
 	}
-	require.Equal(t, fields, documented)
 }
 
 // What issue and schema promise is in the JSON, with the right types.
@@ -195,7 +212,12 @@ func TestLimiter(t *testing.T) {
 		{"latency", "256 in flight with a mean of 113µs", func(r *Report) { r.Server.Busy = 0.2 }},
 		{"stolen", "other processes", func(r *Report) { r.CPUSeconds = 4 }},
 		{"rate", "1,000 opens/s on a fixed schedule", func(r *Report) { r.TargetRate = 1000 }},
-		{"tx full", "transmit rings", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
+		{"tx full", "the device: 1,000,000 frames found the client's transmit ring full", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
+		{"server tx full", "the server's transmit ring full", func(r *Report) { r.Server.Port.TxFull = 1e6 }},
+		{"a few tx full", "the server's processor", func(r *Report) { r.Server.Port.TxFull = 1e3 }},
+		{"rx missed", "the server's processor: its worker is busy 100 %, and 1,000,000 frames found its receive ring full", func(r *Report) { r.Server.Port.RxMissed = 1e6 }},
+		{"rx missed, idle", "the device: 1,000,000 frames found the client's receive ring full (worker busy 50 %", func(r *Report) { r.Client.Port.RxMissed, r.Client.Busy = 1e6, 0.5 }},
+		{"rx missed, keeps up", "the device: 1,000,000 frames found the server's", func(r *Report) { r.Server.Port.RxMissed, r.Server.Burst = 1e6, 9 }},
 		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
 		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = r.Handshakes.Attempted/manyLost + 1 }},
 		{"table", "TIME-WAIT", func(r *Report) { r.Handshakes.TableFull = 1 }},
@@ -203,7 +225,11 @@ func TestLimiter(t *testing.T) {
 		{"unreachable", "ICMP", func(r *Report) { r.Handshakes.Unreachable = 11e6 }},
 		{"silence", "no answer", func(r *Report) { r.Handshakes.Established = 0 }},
 		{"nothing", "nothing was sent", func(r *Report) { r.Handshakes.Attempted = 0 }},
-		{"alone", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy = nil, 0.99 }},
+		{"alone", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy, r.Client.Burst = nil, 0.99, 60 }},
+		{"alone, few places", "the peer may take more", func(r *Report) { r.Server, r.Client.Busy, r.Client.Burst, r.Concurrency = nil, 0.99, 7, 8 }},
+		{"fed slowly", "the peer, or a device on the way: client worker busy 99 %, but in bursts of only 12.0", func(r *Report) {
+			r.Server, r.Client.Busy, r.Client.Burst = nil, 0.99, 12
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := sample()
@@ -216,10 +242,34 @@ func TestLimiter(t *testing.T) {
 	f.Scenario = ScenarioSYNFlood
 	f.SYNFlood.Stalls = 0
 	require.Contains(t, limiter(f), "the server's processor")
+	f.SYNFlood.Unanswered = 1e6
+	require.Contains(t, limiter(f), "the peer, or a device on the way: 1,000,000 of 30,000,000 SYNs got no answer")
 	f.SYNFlood.Stalls = 2
 	require.Contains(t, limiter(f), "answered nothing for 100 ms")
 	f.SYNFlood.Answered, f.SYNFlood.Reset = 0, 5
 	require.Contains(t, limiter(f), "by RST")
 	f.SYNFlood.Reset = 0
 	require.Contains(t, limiter(f), "no answer to 30,000,000 SYNs")
+
+	for _, tc := range []struct {
+		name, want string
+		change     func(r *Report)
+	}{
+		{"server", "the server's processor", func(*Report) {}},
+		{"nothing", "nothing was sent", func(r *Report) { r.Echo = Echo{} }},
+		{"silence", "nothing came back of 1,000,000 frames", func(r *Report) { r.Echo.Returned = 0 }},
+		{"elsewhere", "another queue", func(r *Report) { r.Echo.Elsewhere = 2000 }},
+		{"changed", "swap the Ethernet addresses", func(r *Report) { r.Echo.Bad = 600_000 }},
+		{"loss", "100,000 of 1,000,000 frames did not come back", func(r *Report) { r.Echo.Lost = 100_000 }},
+		{"ring", "the client's transmit ring", func(r *Report) { r.Client.Port.TxFull = 2000 }},
+		{"stalls", "the peer: 2 times", func(r *Report) { r.Echo.Stalls = 2 }},
+		{"rate", "the rate asked for: 1,000 frames/s", func(r *Report) { r.TargetRate, r.Rate.FramesPerS = 1000, 999.9 }},
+	} {
+		t.Run("echo/"+tc.name, func(t *testing.T) {
+			r := sample()
+			r.Scenario, r.Echo = ScenarioEcho, Echo{Sent: 1_000_000, Returned: 1_000_000}
+			tc.change(r)
+			require.Contains(t, limiter(r), tc.want)
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -37,9 +38,23 @@ type Progress struct {
 	P50, P99 time.Duration // since the last one
 }
 
-// generator is what Run needs of a client or a flood, by way of Worker.Do.
+// end is one end of a run: an endpoint, or pollers below TCP.
+type end interface {
+	Port() dataplane.Port
+	Stats() []worker.Stats
+	Do(i int, fn func()) error // on worker i
+	Wait(ctx context.Context) error
+	Stop()
+	Close() error
+}
+
+// tcpEnd is an Endpoint as an end.
+type tcpEnd struct{ *fastsyn.Endpoint }
+
+func (e tcpEnd) Do(i int, fn func()) error { return e.Workers()[i].Do(fn) }
+
+// generator is what Run needs of a client, a flood or an echo, by way of end.Do.
 type generator interface {
-	worker.Source
 	life() *lifecycle
 	progress() (done, failed, inflight uint64, lat *latency)
 }
@@ -62,14 +77,14 @@ func (f *flood) progress() (done, failed, inflight uint64, lat *latency) {
 
 // run is one Run.
 type run struct {
-	cfg    Config
-	cpus   []int
-	pinned bool
-	busy   bool
+	cfg  Config
+	cpus []int
+	placement
 	job    *job
 	gens   []generator
-	client *fastsyn.Endpoint
-	server *fastsyn.Endpoint // nil with Connect
+	client end
+	server end          // nil with Connect and PeerMAC
+	refl   []*reflector // of the server, in an echo
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -88,13 +103,13 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	}
 	r := &run{cfg: cfg, cpus: worker.AllowedCPUs()}
 	defer r.close()
-	if err := r.open(); err != nil {
+	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
 	// Workers that never block must not take the processors of the others.
 	threads := len(r.gens)
 	if r.server != nil {
-		threads += len(r.server.Workers())
+		threads *= 2
 	}
 	if n := runtime.GOMAXPROCS(0); n < threads+2 {
 		runtime.GOMAXPROCS(threads + 2)
@@ -108,25 +123,16 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 }
 
 // open opens the port, or both ends of the wire, and starts the workers.
-func (r *run) open() error {
+func (r *run) open(ctx context.Context) error {
 	cfg := &r.cfg
 	if cfg.Seed == 0 {
 		var b [8]byte
 		_, _ = rand.Read(b[:])                                  // never fails
 		cfg.Seed = max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
 	}
-	ours := cfg.Connect == ""
-	if ours {
-		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server4), serverPort).String()
-		cfg.Addrs, cfg.Pools = clientAddrs, nil
-		pool := spoof4
-		if cfg.IPv6 {
-			cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
-			pool = spoof6
-		}
-		if cfg.Scenario == ScenarioSYNFlood {
-			cfg.Pools = []string{pool}
-		}
+	ours := cfg.Connect == "" && cfg.PeerMAC == ""
+	if ours && cfg.Scenario != ScenarioEcho {
+		r.ownAddresses()
 	}
 	sp, err := dataplane.ParseSpec(cfg.Port)
 	if err != nil {
@@ -136,7 +142,7 @@ func (r *run) open() error {
 		return err
 	}
 	def := DefaultConcurrency
-	if cfg.Scenario == ScenarioSYNFlood {
+	if cfg.Scenario != ScenarioHandshake {
 		def = DefaultWindow
 	}
 	var peer dataplane.Spec
@@ -155,19 +161,41 @@ func (r *run) open() error {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = def * cfg.Workers
 	}
-	threads := cfg.Workers
+	wants := [][]int{info.CPUs}
+	var other dataplane.Port
 	if ours {
-		threads *= 2
+		if other, err = dataplane.OpenSpec(peer); err != nil {
+			_ = port.Close()
+			return fmt.Errorf("bench: the server's end: %w", err)
+		}
+		wants = append(wants, other.Info().CPUs)
 	}
-	r.busy = cfg.Polling == "busy" || cfg.Polling == "auto" && len(r.cpus) >= threads
-	r.pinned = cfg.Pin == "auto" && len(r.cpus) >= threads
+	r.placement = place(cfg, wants, r.cpus, cfg.Workers)
 	if ours {
-		if err := r.openServer(peer); err != nil {
+		if err := r.openServer(other); err != nil {
 			_ = port.Close()
 			return err
 		}
 	}
+	if cfg.Scenario == ScenarioEcho {
+		return r.openEcho(ctx, port, info)
+	}
 	return r.openClient(port, info)
+}
+
+// ownAddresses are those of both ends of a wire.
+func (r *run) ownAddresses() {
+	cfg := &r.cfg
+	cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server4), serverPort).String()
+	cfg.Addrs, cfg.Pools = clientAddrs, nil
+	pool := spoof4
+	if cfg.IPv6 {
+		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
+		pool = spoof6
+	}
+	if cfg.Scenario == ScenarioSYNFlood {
+		cfg.Pools = []string{pool}
+	}
 }
 
 // setWorkers makes the queues parameter of sp and Workers one number.
@@ -183,7 +211,7 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 		cfg.Workers = n
 	case given && v != strconv.Itoa(cfg.Workers):
 		return flagError("workers", cfg.Workers, "the port string says queues="+v, "give both the same number, or leave one out")
-	case !given && sp.Driver == "loop":
+	case !given && dataplane.IsWire(*sp):
 		if cfg.Workers == 0 {
 			cfg.Workers = max(1, len(r.cpus)/2)
 		}
@@ -194,13 +222,12 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 	return nil
 }
 
-func (r *run) endpoint(first int) fastsyn.Config {
-	c := fastsyn.Config{Polling: worker.Adaptive}
+// settings are those that both ends have in common; end 0 is the client's.
+func (r *run) settings(end int) fastsyn.Config {
+	// Empty and not nil: nowhere, and not where the port wants.
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...)}
 	if r.busy {
 		c.Polling = worker.Busy
-	}
-	if r.pinned {
-		c.CPUs = r.cpus[first : first+r.cfg.Workers]
 	}
 	c.Engine = handshake.Config{
 		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale,
@@ -209,27 +236,33 @@ func (r *run) endpoint(first int) fastsyn.Config {
 	return c
 }
 
-func (r *run) openServer(sp dataplane.Spec) error {
+func (r *run) openServer(device dataplane.Port) error {
+	if r.cfg.Scenario == ScenarioEcho {
+		r.refl, r.server = startReflectors(device, r.on[1], r.busy)
+		return nil
+	}
 	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
 	if err != nil {
-		return err
+		return errors.Join(err, device.Close())
 	}
-	c := r.endpoint(r.cfg.Workers)
-	if c.Device, err = dataplane.OpenSpec(sp); err != nil {
-		return fmt.Errorf("bench: the server's end: %w", err)
-	}
-	c.Addrs = serverAddrs
+	c := r.settings(1)
+	c.Device, c.Addrs = device, serverAddrs
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
 	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: fastsyn.Callbacks{AutoClose: true}}}
-	r.server, err = fastsyn.Open(c)
-	return err
+	ep, err := fastsyn.Open(c)
+	if err != nil {
+		return err
+	}
+	r.server = tcpEnd{ep}
+	return nil
 }
 
 func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
+	opened := false // then it is the endpoint's to close
 	defer func() {
-		if err != nil && r.client == nil {
+		if err != nil && !opened {
 			_ = port.Close()
 		}
 	}()
@@ -239,7 +272,7 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 		cfg: *cfg, workers: cfg.Workers, remote: wire.AddrFrom(ap.Addr()), port: ap.Port(),
 		portName: cfg.Port, fail: make(chan error, 1),
 	}
-	c := r.endpoint(0)
+	c := r.settings(0)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
 	c.Engine.TimeWait = -1
 	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
@@ -255,8 +288,13 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	if err != nil {
 		return err
 	}
-	r.client, err = fastsyn.Open(c)
-	return err
+	opened = true
+	ep, err := fastsyn.Open(c)
+	if err != nil {
+		return err
+	}
+	r.client = tcpEnd{ep}
+	return nil
 }
 
 func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
@@ -277,7 +315,7 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 		}
 		r.gens = append(r.gens, g)
 	}
-	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	return nil
 }
 
@@ -296,8 +334,56 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 	for i := range r.cfg.Workers {
 		r.gens = append(r.gens, newFlood(r.job, i, base, mask, picker, r.cfg.Seed))
 	}
-	c.Source = func(i int) fastsyn.Source { return r.gens[i] }
+	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }
+	return nil
+}
+
+// upTime is how long a link may take to come up, upRetry how often it is looked at.
+const (
+	upTime  = 10 * time.Second
+	upRetry = 10 * time.Millisecond
+)
+
+// openEcho starts an echo on each queue of port, once the link is up: no ARP tells them when.
+func (r *run) openEcho(ctx context.Context, port dataplane.Port, info dataplane.Info) (err error) {
+	defer func() {
+		if err != nil {
+			_ = port.Close()
+		}
+	}()
+	cfg := &r.cfg
+	r.job = &job{cfg: *cfg, workers: cfg.Workers, portName: cfg.Port, fail: make(chan error, 1)}
+	var peer net.HardwareAddr
+	if r.server != nil {
+		peer = r.server.Port().Info().MAC
+	} else if peer, err = net.ParseMAC(cfg.PeerMAC); err != nil {
+		return err
+	}
+	picker, err := newPicker(info)
+	if err != nil {
+		return err
+	}
+	var echoes []*echo
+	for i := range cfg.Workers {
+		e, err := newEcho(r.job, i, port.Queue(i), info.MAC, peer, picker)
+		if err != nil {
+			return err
+		}
+		echoes = append(echoes, e)
+		r.gens = append(r.gens, e)
+	}
+	for end := time.Now().Add(upTime); !port.Info().Up; {
+		if time.Now().After(end) {
+			return fmt.Errorf("bench: the link of %s was not up within %v: is the peer running, and the other end of the cable up?", cfg.Port, upTime)
+		}
+		select {
+		case <-time.After(upRetry):
+		case <-ctx.Done():
+			return errStopped
+		}
+	}
+	r.client = startPollers(port, r.on[0], r.busy, func(i int) station { return echoes[i] })
 	return nil
 }
 
@@ -306,7 +392,7 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 2)
-	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+	for _, ep := range []end{r.client, r.server} {
 		if ep != nil {
 			go func() {
 				if err := ep.Wait(watch); err != nil {
@@ -403,7 +489,7 @@ func (r *run) measure(m *meter, now time.Time, draining bool) Progress {
 	p := Progress{Elapsed: now.Sub(m.start), Draining: draining}
 	m.all.Reset()
 	for i, g := range r.gens {
-		_ = r.client.Workers()[i].Do(func() {
+		_ = r.client.Do(i, func() {
 			done, failed, open, lat := g.progress()
 			p.Done += done
 			p.Failed += failed
@@ -453,7 +539,7 @@ func totals(p dataplane.Port) (s dataplane.Stats) {
 
 func (r *run) close() {
 	var errs []error
-	for _, ep := range []*fastsyn.Endpoint{r.client, r.server} {
+	for _, ep := range []end{r.client, r.server} {
 		if ep != nil {
 			errs = append(errs, ep.Close())
 		}

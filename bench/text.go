@@ -16,49 +16,75 @@ import (
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	r.head(&b)
-	if r.Scenario == ScenarioSYNFlood {
+	switch r.Scenario {
+	case ScenarioSYNFlood:
 		r.textFlood(&b)
-	} else {
+	case ScenarioEcho:
+		r.textEcho(&b)
+	default:
 		r.textHandshakes(&b)
 	}
 	r.latencyLine(&b, "latency", r.Latency)
 	r.latencyLine(&b, "response", r.Response)
 	line(&b, "frames", "%s received, %s sent by the client", count(r.Frames.RX), count(r.Frames.TX))
 	side := func(name string, s *Side) {
-		line(&b, name, "%s, busy %.0f %%, bursts of %.1f, tables in %s", plural(s.Workers, "worker"), 100*s.Busy, s.Burst, s.Memory)
+		text := fmt.Sprintf("%s, busy %.0f %%, bursts of %.1f", plural(s.Workers, "worker"), 100*s.Busy, s.Burst)
+		if s.Memory != "" {
+			text += ", tables in " + s.Memory
+		}
+		line(&b, name, "%s", text)
 	}
 	side("client", &r.Client)
 	if r.Server != nil {
 		side("server", r.Server)
 	}
-	drops := "none"
-	if s := nonZero(r.Drops); s != "" {
-		drops = s
-	}
-	line(&b, "drops", "%s", drops)
+	line(&b, "drops", "%s", cmp.Or(nonZero(r.Drops), "none"))
+	r.textDevice(&b)
 	line(&b, "limiter", "%s", r.Limiter)
 	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
-	b.WriteString("\nsums\n")
-	for _, e := range r.Equations {
-		mark, is := "ok   ", "="
-		if !e.Holds {
-			mark, is = "WRONG", "is not"
-		}
-		fmt.Fprintf(&b, "  %s  %s: %s %s %s\n", mark, e.Name, count(e.Left), is, count(e.Right))
-	}
-	if r.Valid {
-		b.WriteString("\nVALID: all sums close\n")
-	} else {
-		fmt.Fprintf(&b, "\nINVALID: %s\n", r.InvalidReason)
-	}
+	writeVerdict(&b, r.Equations, r.Valid, r.InvalidReason)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
+// writeVerdict lists the sums and says whether all of them close.
+func writeVerdict(b *bytes.Buffer, eqs []Equation, valid bool, reason string) {
+	b.WriteString("\nsums\n")
+	for _, e := range eqs {
+		mark, is := "ok   ", "="
+		if !e.Holds {
+			mark, is = "WRONG", "is not"
+		}
+		fmt.Fprintf(b, "  %s  %s: %s %s %s\n", mark, e.Name, count(e.Left), is, count(e.Right))
+	}
+	if valid {
+		b.WriteString("\nVALID: all sums close\n")
+	} else {
+		fmt.Fprintf(b, "\nINVALID: %s\n", reason)
+	}
+}
+
+// textDevice says what the devices count themselves, if they do.
+func (r *Report) textDevice(b *bytes.Buffer) {
+	client := nonZero(r.Client.Device)
+	if r.Server == nil {
+		if client != "" {
+			line(b, "device", "%s", client)
+		}
+		return
+	}
+	if client != "" {
+		line(b, "device", "client: %s", client)
+	}
+	if server := nonZero(r.Server.Device); server != "" {
+		line(b, "device", "server: %s", server)
+	}
+}
+
 func (r *Report) head(b *bytes.Buffer) {
-	peer := "own server"
-	if r.Connect != "" {
-		peer = r.Connect
+	peer := cmp.Or(r.Connect, r.PeerMAC, "own server")
+	if r.Scenario == ScenarioEcho {
+		peer = cmp.Or(r.PeerMAC, "own reflector")
 	}
 	line(b, "scenario", "%s over %s to %s", r.Scenario, r.Port, peer)
 	how := "as fast as possible"
@@ -69,7 +95,7 @@ func (r *Report) head(b *bytes.Buffer) {
 	if r.Pinned {
 		text += ", pinned"
 	}
-	if r.Scenario != ScenarioSYNFlood {
+	if r.Scenario == ScenarioHandshake {
 		text += ", close by " + strings.ToUpper(r.Close)
 	}
 	if r.Cookies != "" {
@@ -111,6 +137,16 @@ func (r *Report) textFlood(b *bytes.Buffer) {
 	}
 }
 
+func (r *Report) textEcho(b *bytes.Buffer) {
+	e := &r.Echo
+	line(b, "rate", "%s frames/s returned of %s frames/s sent", number(r.Rate.ReturnedPerS), number(r.Rate.FramesPerS))
+	line(b, "echoes", "%s sent = %s returned + %s lost + %s in flight", count(e.Sent), count(e.Returned), count(e.Lost), count(e.InFlight))
+	if e.Reordered+e.Repeated+e.Late+e.Bad+e.Elsewhere+e.Foreign+e.Stalls > 0 {
+		line(b, "besides", "%s reordered, %s repeated, %s late, %s changed, %s to another queue, %s foreign frames, %s stalls",
+			count(e.Reordered), count(e.Repeated), count(e.Late), count(e.Bad), count(e.Elsewhere), count(e.Foreign), count(e.Stalls))
+	}
+}
+
 func (r *Report) latencyLine(b *bytes.Buffer, name string, l Latency) {
 	if l.Count == 0 {
 		return
@@ -148,6 +184,15 @@ func count(n uint64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// counts is count for several.
+func counts(list []uint64) string {
+	out := make([]string, len(list))
+	for i, n := range list {
+		out[i] = count(n)
+	}
+	return strings.Join(out, " + ")
 }
 
 // number is count for rates, with a digit or two for small ones.

@@ -1,16 +1,18 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 )
 
-// Addresses of the two ends of the in-memory wire: the benchmark prefixes of
+// Addresses of the two ends of a wire in this process: the benchmark prefixes of
 // RFC 2544 and RFC 5180, and the pool that a flood comes from.
 var (
 	serverAddrs = []string{"198.18.0.1/16", "2001:2::1/64"}
@@ -41,22 +43,58 @@ func setDefault(list []dataplane.Param, key string, v int) []dataplane.Param {
 	return append(list, dataplane.Param{Key: key, Value: strconv.Itoa(v)})
 }
 
+// shape is how the wires of a driver are named, and made long enough.
+type shape struct {
+	// named returns target with a name in it, fresh if it has none.
+	named func(target, fresh string) string
+	// sizes are the parameters for queues whose rings hold ring frames, a power of two.
+	sizes func(queues, ring int) []size
+}
+
+type size struct {
+	key   string
+	value int
+}
+
+var shapes = map[string]shape{
+	"loop": {
+		named: func(target, fresh string) string { return cmp.Or(target, fresh) },
+		sizes: func(queues, ring int) []size {
+			frames := min(2*ring, 1<<(bits.Len(uint(1<<18/queues))-1))
+			return []size{{"ring", min(ring, 1<<16)}, {"frames", max(frames, 2*dataplane.BatchSize)}}
+		},
+	},
+	"dpdk": {
+		named: func(target, fresh string) string {
+			if !strings.Contains(target, ",") {
+				target += ",wire=" + fresh
+			}
+			return target
+		},
+		// The ring of the other end holds frames of this one, besides those lent and
+		// those in the caches of pools.
+		sizes: func(_, ring int) []size {
+			desc := min(max(ring, 32), 32768)
+			return []size{{"rx-desc", desc}, {"tx-desc", desc}, {"mbufs", max(8192, 4*desc)}}
+		},
+	},
+}
+
 // bothEnds returns the specs of the client's and the server's end of one wire.
 // A wire without a name gets one of its own. Its rings are as long as it takes
 // for nothing to be lost: each flow in flight has at most three frames on the
 // wire, the end of the flow before it in that place and its own SYN.
 func bothEnds(sp dataplane.Spec, workers, concurrency int) (client, server dataplane.Spec) {
-	if sp.Target == "" {
-		sp.Target = fmt.Sprintf("bench-%d", wires.Add(1))
+	sp.Params = setDefault(slices.Clone(sp.Params), "queues", workers)
+	if s, ok := shapes[sp.Driver]; ok {
+		sp.Target = s.named(sp.Target, fmt.Sprintf("bench-%d", wires.Add(1)))
+		perQueue := (concurrency + workers - 1) / workers
+		// Flows are dealt to queues exactly, so no slack for skew.
+		ring := 1 << bits.Len(uint(4*perQueue+dataplane.BatchSize-1))
+		for _, z := range s.sizes(workers, ring) {
+			sp.Params = setDefault(sp.Params, z.key, z.value)
+		}
 	}
-	perQueue := (concurrency + workers - 1) / workers
-	// Flows are dealt to queues exactly, so no slack for skew.
-	ring := min(1<<bits.Len(uint(4*perQueue+dataplane.BatchSize-1)), 1<<16)
-	frames := min(2*ring, 1<<(bits.Len(uint(1<<18/workers))-1))
-	sp.Params = slices.Clone(sp.Params)
-	sp.Params = setDefault(sp.Params, "queues", workers)
-	sp.Params = setDefault(sp.Params, "ring", ring)
-	sp.Params = setDefault(sp.Params, "frames", max(frames, 2*dataplane.BatchSize))
 	client, server = sp, sp
 	server.Decorators = make([]dataplane.Decoration, len(sp.Decorators))
 	for i, d := range sp.Decorators {

@@ -25,7 +25,7 @@ type MetaFlags uint8
 
 // What a driver may say about a received frame.
 const (
-	// MetaHash: Meta.Hash is the Toeplitz hash of the frame.
+	// MetaHash: Meta.Hash is the Toeplitz hash that the queue was chosen by.
 	MetaHash MetaFlags = 1 << iota
 	// MetaCsumGood: the driver vouches for the IP and TCP checksums. A peer's
 	// offload that has not filled them in yet (TP_STATUS_CSUMNOTREADY) is good too.

@@ -24,7 +24,7 @@ type Queue interface {
 	// counted as TxFull (peers retransmit).
 	Settle(b *Batch) int
 	// Blank lends up to n empty frames for traffic we start: Data[i] has length
-	// 0 and capacity of at least Caps.FrameRoom, the verdict is preset to Drop.
+	// 0 and capacity of at least Caps.FrameRoom, Meta is zero, the verdict is preset to Drop.
 	// It sets and returns b.N, which is less than n when frames ran out.
 	Blank(b *Batch, n int) int
 	// Wait blocks until a frame may be waiting or max has passed. It is how a

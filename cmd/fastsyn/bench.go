@@ -26,7 +26,7 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure handshakes per second",
-		Long: `Measure handshakes per second, with a report whose sums are checked.
+		Long: `Measure handshakes (or SYNs, or frames) per second, with a report whose sums are checked.
 
 By default client and server are both in this process, at the two ends of an
 in-memory wire with real frames and checksums: no root, no set-up. With
@@ -35,6 +35,9 @@ in-memory wire with real frames and checksums: no root, no set-up. With
 Scenarios:
   handshake  open a connection, close it at once, by RST or FIN
   syn-flood  SYNs from invented sources; answers are verified, not completed
+  echo       frames of minimum size to a reflector (fastsyn reflect), every byte
+             verified when they return: the limit of driver and device. Its
+             Ethernet address is given by --peer-mac; it needs no IP addresses.
 
 Rates are what happened in the sending time, divided by it; latency is from the
 SYN out to established. docs/report.md describes every field of the report.
@@ -52,22 +55,27 @@ SYN out to established. docs/report.md describes every field of the report.
   # A fixed rate: the report has response times free of coordinated omission.
   fastsyn bench --port afpacket:veth0 --addr 10.0.0.3/24 --connect 10.0.0.9:80 --rate 20000
 
+  # Frames per second to "fastsyn reflect" at the other end, and in memory.
+  fastsyn bench --scenario echo --port afpacket:veth0 --peer-mac 02:00:00:00:00:01
+  fastsyn bench --scenario echo
+
   # A bad wire: 5 % loss each way.
   fastsyn bench --port 'impair(loss=5%):loop:' --count 10000`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, &o) },
 	}
 	f, c := cmd.Flags(), &o.cfg
-	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake or syn-flood")
+	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake, syn-flood or echo")
 	f.StringVar(&c.Port, "port", measure.DefaultPort, "port to use: loop: (both ends in memory), afpacket:IFACE, impair(...):PORT")
 	f.StringVar(&c.Connect, "connect", "", "peer as IP:PORT, instead of a server of our own")
+	f.StringVar(&c.PeerMAC, "peer-mac", "", "Ethernet address of a reflector, for echo; on a link of two any, such as 02:00:00:00:00:01")
 	f.StringArrayVar(&c.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&c.Pools, "pool", nil, "prefix of source addresses that the peer routes here; repeatable")
 	f.StringArrayVar(&c.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
 	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
-	f.Float64Var(&c.Rate, "rate", 0, "opens per second on a fixed schedule (0: as fast as possible)")
-	f.IntVar(&c.Concurrency, "concurrency", 0, "flows in flight over all workers (0: 256 per worker, syn-flood 512)")
+	f.Float64Var(&c.Rate, "rate", 0, "opens (or SYNs, or frames) per second on a fixed schedule (0: as fast as possible)")
+	f.IntVar(&c.Concurrency, "concurrency", 0, "flows (or SYNs, or frames) in flight over all workers (0: 256 per worker, syn-flood and echo 512)")
 	f.DurationVar(&c.Duration, "duration", 0, "sending time (0: 10s, or no bound with --count)")
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
@@ -79,7 +87,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
 	f.DurationVar(&c.Drain, "drain", 0, "wait for what is pending at the end (0: 3s, or with --count alone the retry schedule)")
 	f.BoolVar(&o.noDrain, "no-drain", false, "do not wait for what is pending")
-	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (if there are enough) or off")
+	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (where their port wants them, else where there is room, if there are enough) or off")
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
@@ -102,8 +110,11 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if o.noDrain {
 		c.Drain = -1
 	}
-	if c.Connect != "" {
-		if err := realPort(c.Port, "leave --connect out for both ends in memory"); err != nil {
+	for flag, given := range map[string]string{"connect": c.Connect, "peer-mac": c.PeerMAC} {
+		if given == "" {
+			continue
+		}
+		if err := realPort(c.Port, "leave --"+flag+" out for both ends in memory"); err != nil {
 			return err
 		}
 	}

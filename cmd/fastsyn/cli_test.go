@@ -44,9 +44,9 @@ func TestHelpHasExamples(t *testing.T) {
 			require.Contains(t, out, "--"+flag)
 		}
 	}
-	require.ElementsMatch(t, []string{"bench", "cookie", "doctor", "hugepages", "rss", "serve", "trace", "version"}, names)
+	require.ElementsMatch(t, []string{"bench", "cookie", "devices", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
-		"port", "connect", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
+		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
 	} {
 		require.NotNil(t, newBench().Flags().Lookup(name), name)
@@ -59,7 +59,7 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{"bnech", `did you mean "bench"?`},
-		{"frobnicate", "known: bench, cookie, doctor, hugepages, rss, serve, trace, version"},
+		{"frobnicate", "known: bench, cookie, devices, doctor, hugepages, reflect, rss, serve, trace, version"},
 		{"bench --duraton 5s", `did you mean "--duration"?`},
 		{"bench --zzzzzzzzzz", "unknown flag --zzzzzzzzzz"},
 		{"bench --duration", "needs an argument"},
@@ -76,6 +76,9 @@ func TestWrongUsage(t *testing.T) {
 		{"bench --drain -1s", "--no-drain"},
 		{"bench --syn-retries -1", "0 to 30"},
 		{"bench --port loop:?queues=2 --workers 3", "queues=2"},
+		{"bench --scenario echo --port afpacket:veth0", "--peer-mac"},
+		{"bench --scenario echo --peer-mac 02:00:00:00:00:01", "leave --peer-mac out for both ends in memory"},
+		{"bench --scenario echo --port afpacket:veth0 --peer-mac 1", "one host"},
 		{"serve", "--port is missing"},
 		{"serve --port loop: --addr 10.0.0.2/24 --listen :80", "nobody is at its other end"},
 		{"serve --port afpacket:veth0 --listen :80", "--addr is missing"},
@@ -83,6 +86,10 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen 80", ":PORT"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo", `did you mean "echo-once"?`},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --cookies alwys", `did you mean "always"?`},
+		{"devices now", `unexpected argument "now"`},
+		{"devices --port afpacket:veth0", "only devices of DPDK are probed"},
+		{"devices --port dpdk", "lacks the colon"},
+		{"devices --no-probe --port dpdk:net_null0", "the other has them probed"},
 		{"trace", "--read FILE or --port PORT"},
 		{"trace --read a --port b", "one of them"},
 		{"trace --port loop:", "pcap=f.pcap"},
@@ -132,6 +139,12 @@ func TestBenchJSON(t *testing.T) {
 	r = decode(t, out)
 	require.Equal(t, true, r["valid"])
 	require.Positive(t, r["syn_flood"].(map[string]any)["answered"])
+
+	code, out, err = fastsynCmd(t, "bench", "--scenario", "echo", "--duration", "300ms", "--json", "-", "--polling", "adaptive", "--pin", "off")
+	require.Zero(t, code, err)
+	r = decode(t, out)
+	require.Equal(t, true, r["valid"])
+	require.Positive(t, r["echo"].(map[string]any)["returned"])
 }
 
 func TestBenchTextAndFiles(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/doctor"
+	"github.com/fastsyn/fastsyn/dataplane/dpdk"
 )
 
 func newDoctor() *cobra.Command {
@@ -38,7 +39,7 @@ it is 1 if something is bad.
 			if err != nil {
 				return err
 			}
-			m.Iface = iface
+			m.Iface, m.DPDK = iface, dpdk.Version()
 			r, failed := doctor.Examine(m)
 			err = printResult(cmd, file, r, func(w io.Writer) error { return r.WriteText(w, isTerminal(w)) })
 			if err == nil && failed == nil && strict && r.Count[doctor.Bad] > 0 {

@@ -30,29 +30,33 @@ import (
 
 const patience = 30 * time.Second
 
-// built is where binary put the command, "" if nobody asked for it.
-var built string
+// built is where commands were built, removed at the end.
+var built []string
 
 // binary builds the command once.
-var binary = sync.OnceValues(func() (string, error) {
+var binary = sync.OnceValues(func() (string, error) { return build("CGO_ENABLED=0") })
+
+// build builds the command in a directory of its own, with a setting of the
+// environment and arguments for go build.
+func build(env string, args ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "fastsyn-interop-")
 	if err != nil {
 		return "", err
 	}
-	built = dir
+	built = append(built, dir)
 	bin := filepath.Join(dir, "fastsyn")
-	cmd := exec.Command("go", "build", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("go", append(append([]string{"build", "-o", bin}, args...), ".")...)
+	cmd.Env = append(os.Environ(), env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return bin, nil
-})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built != "" {
-		_ = os.RemoveAll(built)
+	for _, dir := range built {
+		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }

@@ -47,7 +47,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newServe(), newTrace(), newCookie(), newRSS(), newHugepages(), newDoctor(), newVersion())
+	root.AddCommand(newBench(), newServe(), newReflect(), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
 	return root
 }
 
@@ -139,8 +139,8 @@ func realPort(port, instead string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	if sp.Driver == "loop" {
-		return usagef("--port %s: the in-memory wire exists inside this process only, so nobody is at its other end; use an interface, such as afpacket:veth0, or %s", port, instead)
+	if dataplane.IsWire(sp) {
+		return usagef("--port %s: this wire exists inside this process only, so nobody is at its other end; use an interface, such as afpacket:veth0, or %s", port, instead)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -23,6 +25,7 @@ type serveFlags struct {
 	secretFile string
 	polling    string
 	pin        string
+	spare      []int // CPUs for workers that nobody else places
 	print      bool
 	quiet      bool
 	json       string
@@ -72,8 +75,8 @@ Applications:
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
-	f.StringVar(&o.polling, "polling", "adaptive", "adaptive or busy")
-	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs from the last down: auto (all but one CPU) or off")
+	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
+	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
 	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
 	f.StringVar(&o.json, "json", "", "write the final counters as JSON to a file, or - for standard output (and no text)")
@@ -99,7 +102,7 @@ func (o *serveFlags) check() error {
 	if err := oneOf("app", o.app, "accept", "discard", "echo-once"); err != nil {
 		return err
 	}
-	if err := oneOf("polling", o.polling, "adaptive", "busy"); err != nil {
+	if err := oneOf("polling", o.polling, "auto", "busy", "adaptive"); err != nil {
 		return err
 	}
 	if err := oneOf("pin", o.pin, "auto", "off"); err != nil {
@@ -122,13 +125,18 @@ func (o *serveFlags) flags() (err error) {
 	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
 		return &usageError{err}
 	}
-	if o.polling == "busy" {
+	switch o.polling {
+	case "busy":
 		o.cfg.Polling = worker.Busy
+	case "adaptive":
+		o.cfg.Polling = worker.Adaptive
 	}
-	if cpus := worker.AllowedCPUs(); o.pin == "auto" && len(cpus) > 1 {
+	if o.pin == "off" {
+		o.cfg.CPUs = []int{}
+	} else if cpus := worker.AllowedCPUs(); len(cpus) > 1 { // before a driver changes what is allowed
 		// The first one is left to interrupts and everybody else; workers beyond go unpinned.
 		slices.Reverse(cpus)
-		o.cfg.CPUs = cpus[:len(cpus)-1]
+		o.spare = cpus[:len(cpus)-1]
 	}
 	var found bool
 	if o.cfg.Secret, found, err = loadSecret(o.secretFile); err != nil {
@@ -164,9 +172,18 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	for _, l := range o.listen {
 		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p)})
 	}
+	if err := o.open(); err != nil {
+		return err
+	}
 	ep, err := fastsyn.Open(o.cfg)
 	if err != nil {
 		return err
+	}
+	// Workers that never block must not take the processors of everybody else.
+	busy := func(w *fastsyn.Worker) bool { return w.Polling() == worker.Busy }
+	if n, want := runtime.GOMAXPROCS(0), len(ep.Workers())+2; n < want && slices.ContainsFunc(ep.Workers(), busy) {
+		runtime.GOMAXPROCS(want)
+		defer runtime.GOMAXPROCS(n)
 	}
 	begin := time.Now()
 	r := o.accept(ctx, cmd, ep, p)
@@ -188,6 +205,22 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
 	}
 	return err
+}
+
+// open opens the port. Its workers run where --pin says, else where the port wants
+// them, else on CPUs that are spare.
+func (o *serveFlags) open() error {
+	if o.cfg.Device == nil {
+		port, err := dataplane.Open(o.cfg.Port)
+		if err != nil {
+			return fmt.Errorf("fastsyn: %w", err)
+		}
+		o.cfg.Device = port
+	}
+	if o.cfg.CPUs == nil && len(o.cfg.Device.Info().CPUs) == 0 {
+		o.cfg.CPUs = o.spare
+	}
+	return nil
 }
 
 // accept says what is listened on and waits for the end.

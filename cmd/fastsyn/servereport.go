@@ -30,6 +30,7 @@ type serveReport struct {
 	Handshakes    accepted           `json:"handshakes"`
 	Frames        measure.FrameCount `json:"frames"`
 	Drops         map[string]uint64  `json:"drops"`
+	Device        map[string]uint64  `json:"device"`
 	Counters      map[string]uint64  `json:"counters"`
 	PerWorker     []uint64           `json:"accepted_per_worker"`
 	NotPrinted    uint64             `json:"not_printed"`
@@ -54,7 +55,7 @@ type accepted struct {
 func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted uint64) {
 	r.Schema, r.Valid, r.DurationS, r.NotPrinted = serveSchema, true, took.Seconds(), notPrinted
 	r.Drops = map[string]uint64{}
-	reporter, _ := ep.Port().(dataplane.DropReporter)
+	var port dataplane.Stats
 	for i, s := range ep.Stats() {
 		if broken := s.Check(); broken != "" && r.Valid {
 			r.Valid, r.InvalidReason = false, fmt.Sprintf("worker %d: %s", i, broken)
@@ -63,24 +64,27 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted 
 		r.Frames.TX += s.Port.TxFrames
 		r.PerWorker = append(r.PerWorker, s.Engine.Accepted)
 		r.Memory = s.Memory
-		lost := map[string]uint64{"tx_ring_full": s.Port.TxFull, "tx_errors": s.Port.TxErrors, "rx_missed": s.Port.RxMissed}
-		all := []map[string]uint64{s.RxDrops, s.TxDrops, s.SegmentDrops, lost}
-		if reporter != nil {
-			all = append(all, reporter.Drops(i))
-		}
-		for _, m := range all {
-			for name, n := range m {
-				if n > 0 {
-					r.Drops[name] += n
-				}
-			}
+		port.Add(s.Port)
+		for _, m := range []map[string]uint64{s.RxDrops, s.TxDrops, s.SegmentDrops} {
+			r.drop(m)
 		}
 	}
+	r.drop(measure.PortDrops(ep.Port(), &port))
+	r.Device = measure.DeviceCounters(ep.Port())
 	c := engineTotals(ep)
 	r.Counters = measure.CounterMap(&c)
 	r.Handshakes = accepted{
 		SYNs: c.SynIn, SYNACKs: c.SynAcks, Cookies: c.Cookies, OK: c.CookiesOK, Accepted: c.Accepted, Reset: c.HalfOpenReset,
 		TimedOut: c.HalfOpenTimedOut, Replaced: c.HalfOpenReplaced, NoRoom: c.CookieNoRoom, Pending: c.HalfOpen,
+	}
+}
+
+// drop adds the reasons in m that are not zero.
+func (r *serveReport) drop(m map[string]uint64) {
+	for name, n := range m {
+		if n > 0 {
+			r.Drops[name] += n
+		}
 	}
 }
 
@@ -97,11 +101,10 @@ func (r *serveReport) writeText(w io.Writer) error {
 	fmt.Fprintf(&b, "%-11s %d accepted = %d done + %d reset by the peer + %d aborted + %d broken + %d open\n",
 		"flows", h.Accepted, c["done"], c["reset"], c["aborted"], c["broken"], c["established_now"])
 	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"])
-	var drops []string
-	for _, name := range slices.Sorted(maps.Keys(r.Drops)) {
-		drops = append(drops, fmt.Sprintf("%s %d", name, r.Drops[name]))
+	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(list(r.Drops), "none"))
+	if s := list(r.Device); s != "" {
+		fmt.Fprintf(&b, "%-11s %s\n", "device", s)
 	}
-	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(strings.Join(drops, ", "), "none"))
 	if r.NotPrinted > 0 {
 		fmt.Fprintf(&b, "%-11s %d flows got no line: the reader was too slow\n", "print", r.NotPrinted)
 	}
@@ -112,4 +115,13 @@ func (r *serveReport) writeText(w io.Writer) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// list names the entries of m, sorted.
+func list(m map[string]uint64) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, fmt.Sprintf("%s %d", name, m[name]))
+	}
+	return strings.Join(out, ", ")
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/rss"
 )
 
@@ -19,16 +20,19 @@ const (
 
 // steer returns the PACKET_FANOUT_CBPF program that picks the queue of a frame:
 // RETA[Toeplitz & 127] of the TCP 4-tuple, with the RETA dealt round robin, so
-// (hash & 127) % queues. Everything that is not a whole TCP segment right behind
-// an IPv4 header (options allowed) or an IPv6 header goes to queue 0: ARP, NDP,
-// ICMP, fragments, extension headers, a second VLAN tag.
+// (hash & 127) % queues. The tuple is that of package dataplane/steer: of a whole TCP segment right
+// behind an IPv4 header (options allowed) or an IPv6 header, or of the one that an ICMP error
+// quotes, reversed. Everything else goes to queue 0: ARP, NDP, echo,
+// fragments, extension headers, a second VLAN tag.
 //
 // A fanout program sees the frame from the network header on (found by
 // experiment, pinned by TestFanoutOffsets): packet_rcv_fanout runs it
 // before the Ethernet header is pushed back. The kernel has already taken an
-// outer VLAN tag off by then, so tagged frames need nothing extra.
+// outer VLAN tag off by then, so tagged frames need nothing extra. A load
+// beyond the end of the frame ends the program with 0.
 func steer(key rss.Key, queues int) []unix.SockFilter {
-	v4, v6 := steer4(key, queues), steer6(key, queues)
+	v4 := append(tuple4(), toeplitz(key, 3, queues)...)
+	v6 := append(tuple6(), toeplitz(key, 9, queues)...)
 	p := []unix.SockFilter{
 		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, skfAdOff+skfAdProtocol),
 		jump(unix.BPF_JEQ, unix.ETH_P_IP, 3, 0),
@@ -39,35 +43,102 @@ func steer(key rss.Key, queues int) []unix.SockFilter {
 	return append(append(p, v4...), v6...)
 }
 
-func steer4(key rss.Key, queues int) []unix.SockFilter {
-	p := []unix.SockFilter{
-		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 9), // protocol
-		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0),
-		ins(unix.BPF_RET|unix.BPF_K, 0),
-		ins(unix.BPF_LD|unix.BPF_H|unix.BPF_ABS, 6), // more fragments, or an offset
-		jump(unix.BPF_JSET, 0x3fff, 0, 1),
-		ins(unix.BPF_RET|unix.BPF_K, 0),
-		ins(unix.BPF_LDX|unix.BPF_B|unix.BPF_MSH, 0), // X = header length
-		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 0),  // ports
+// tuple4 returns the code that puts source, destination and ports into M[0..2].
+func tuple4() []unix.SockFilter {
+	tcp := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 0), // ports
 		ins(unix.BPF_ST, 2),
 		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 12),
 		ins(unix.BPF_ST, 0),
 		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 16),
 		ins(unix.BPF_ST, 1),
 	}
-	return append(p, toeplitz(key, 3, queues)...)
-}
-
-func steer6(key rss.Key, queues int) []unix.SockFilter {
-	p := []unix.SockFilter{
-		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 6), // next header
+	quoted := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_IND, 0), // type
+		jump(unix.BPF_JEQ, wire.ICMPUnreachable, 4, 0),
+		jump(unix.BPF_JEQ, wire.ICMPSourceQuench, 3, 0),
+		jump(unix.BPF_JEQ, wire.ICMPTimeExceeded, 2, 0),
+		jump(unix.BPF_JEQ, wire.ICMPParamProblem, 1, 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LD|unix.BPF_H|unix.BPF_IND, 8+6), // fragment offset
+		jump(unix.BPF_JSET, 0x1fff, 2, 0),
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_IND, 8+9), // protocol
 		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0),
 		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 8+12),
+		ins(unix.BPF_ST, 1),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 8+16),
+		ins(unix.BPF_ST, 0),
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_IND, 8), // version and header length
+		jump(unix.BPF_JGE, 0x50, 1, 0),
+		jump(unix.BPF_JGE, 0x45, 1, 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		alu(unix.BPF_AND, 15),
+		alu(unix.BPF_LSH, 2),
+		aluX(unix.BPF_ADD),
+		ins(unix.BPF_MISC|unix.BPF_TAX, 0),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 8+4), // is there a sequence number?
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 8),
 	}
-	for w := range uint32(9) { // source, destination, ports: one run of bytes
-		p = append(p, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 8+4*w), ins(unix.BPF_ST, w))
+	quoted = append(quoted, swapPorts(2)...)
+	p := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_H|unix.BPF_ABS, 6), // more fragments, or an offset
+		jump(unix.BPF_JSET, 0x3fff, 4, 0),
+		ins(unix.BPF_LDX|unix.BPF_B|unix.BPF_MSH, 0), // X = header length
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 9),  // protocol
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 2, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_ICMP, uint8(1+len(tcp)+1), 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
 	}
-	return append(p, toeplitz(key, 9, queues)...)
+	p = append(append(p, tcp...), ins(unix.BPF_JMP|unix.BPF_JA, uint32(len(quoted))))
+	return append(p, quoted...)
+}
+
+// tuple6 returns the code that puts source, destination and ports into M[0..8].
+func tuple6() []unix.SockFilter {
+	var tcp []unix.SockFilter
+	for w := range uint32(9) { // one run of bytes
+		tcp = append(tcp, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 8+4*w), ins(unix.BPF_ST, w))
+	}
+	const ip = 40 + 8 // where the quote begins
+	quoted := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 40), // type
+		jump(unix.BPF_JGT, wire.ICMPv6ParamProblem, 6, 0),
+		jump(unix.BPF_JGE, wire.ICMPv6Unreachable, 0, 5),
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, ip), // version
+		alu(unix.BPF_AND, 0xf0),
+		jump(unix.BPF_JEQ, 0x60, 0, 2),
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, ip+6), // next header
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, ip+40+4), // is there a sequence number?
+	}
+	for w := range uint32(8) {
+		quoted = append(quoted, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, ip+8+4*w), ins(unix.BPF_ST, (w+4)&7))
+	}
+	quoted = append(quoted, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, ip+40))
+	quoted = append(quoted, swapPorts(8)...)
+	p := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 6), // next header
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 2, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_ICMPV6, uint8(1+len(tcp)+1), 0),
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+	}
+	p = append(append(p, tcp...), ins(unix.BPF_JMP|unix.BPF_JA, uint32(len(quoted))))
+	return append(p, quoted...)
+}
+
+// swapPorts returns the code that puts A with its halves swapped into M[to].
+func swapPorts(to uint32) []unix.SockFilter {
+	return []unix.SockFilter{
+		ins(unix.BPF_ST, to),
+		alu(unix.BPF_LSH, 16),
+		ins(unix.BPF_MISC|unix.BPF_TAX, 0),
+		ins(unix.BPF_LD|unix.BPF_MEM, to),
+		alu(unix.BPF_RSH, 16),
+		aluX(unix.BPF_OR),
+		ins(unix.BPF_ST, to),
+	}
 }
 
 // The hash is linear over bits, so bit j of it is the parity of the input under

@@ -35,15 +35,18 @@ func TestFanoutOffsets(t *testing.T) {
 	collect(t, p.Queue(1), 1, isIPv4)
 }
 
-// arrivals sends segments and returns the queue each came in on, by its number,
-// which rides in the TCP sequence field.
+// arrivals sends segments and returns the queue each came in on.
 func arrivals(t *testing.T, p *Port, peer *peer, tuples []tuple, tags ...uint16) []int {
 	t.Helper()
+	return arrivalsOf(t, p, peer, tuple.packet, tuples, tags...)
+}
+
+// arrivalsOf is arrivals for packets that build makes, with options or without. They
+// are known by their number, which rides in the TCP sequence field at the end.
+func arrivalsOf(t *testing.T, p *Port, peer *peer, build func(tuple, int) ([]byte, uint16), tuples []tuple, tags ...uint16) []int {
+	t.Helper()
 	for n, u := range tuples {
-		pkt, proto := u.packet(0)
-		if proto == unix.ETH_P_IP {
-			pkt, _ = u.packet(n % 11) // options
-		}
+		pkt, proto := build(u, n%11)
 		binary.BigEndian.PutUint32(pkt[len(pkt)-16:], uint32(n))
 		peer.send(ether(ourMAC, peerMAC, proto, pkt, tags...))
 	}
@@ -103,13 +106,15 @@ func TestRSS_008_FanoutEqualsPrediction(t *testing.T) {
 				want := predict(p, tuples)
 				require.Equal(t, want, arrivals(t, p, peer, tuples))
 				require.Equal(t, want, arrivals(t, p, peer, tuples, 42), "VLAN-tagged")
+				require.Equal(t, want, arrivalsOf(t, p, peer, tuple.icmpError, tuples), "ICMP errors")
+				require.Equal(t, want, arrivalsOf(t, p, peer, tuple.icmpError, tuples, 42), "VLAN-tagged ICMP errors")
 				used := map[int]bool{}
 				for _, q := range want {
 					used[q] = true
 				}
 				require.Len(t, used, queues)
 
-				// Whatever is not TCP goes to queue 0.
+				// Whatever is neither goes to queue 0.
 				icmp, _ := tuples[1].packet(0)
 				icmp[9] = unix.IPPROTO_ICMP
 				arp := make([]byte, 46)

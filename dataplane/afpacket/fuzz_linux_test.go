@@ -14,6 +14,8 @@ func FuzzSteer(f *testing.F) {
 		pkt, proto := u.packet(0)
 		f.Add(pkt, proto, uint8(4), true)
 		f.Add(pkt[:25], proto, uint8(63), false)
+		pkt, proto = u.icmpError(0)
+		f.Add(pkt, proto, uint8(5), true)
 	}
 	f.Add([]byte{}, uint16(unix.ETH_P_ARP), uint8(0), true)
 	f.Fuzz(func(t *testing.T, pkt []byte, proto uint16, queues uint8, symmetric bool) {

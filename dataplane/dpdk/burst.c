@@ -6,21 +6,18 @@
 #include <rte_prefetch.h>
 
 // enter reports whether the device may be touched. Its store comes before the
-// load of paused, and before whatever the driver loads, for all threads (see fs_pause, munmap).
+// load of paused for all threads (see fs_pause).
 static inline int enter(struct fs_queue *q)
 {
 	__atomic_store_n(&q->busy, 1, __ATOMIC_SEQ_CST);
-	if (likely(__atomic_load_n(&q->paused, __ATOMIC_SEQ_CST) == 0)) {
-		fs_inside = q;
+	if (likely(__atomic_load_n(&q->paused, __ATOMIC_SEQ_CST) == 0))
 		return 1;
-	}
 	__atomic_store_n(&q->busy, 0, __ATOMIC_RELEASE);
 	return 0;
 }
 
 static inline void leave(struct fs_queue *q)
 {
-	fs_inside = NULL;
 	__atomic_store_n(&q->busy, 0, __ATOMIC_RELEASE);
 }
 
@@ -180,7 +177,8 @@ static inline void offload(struct rte_mbuf *m, const uint8_t *p)
 
 uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 {
-	uint32_t ntx = 0, ndrop = 0, sent = 0;
+	uint32_t ntx = 0, ndrop = 0, sent = 0, errors = 0;
+	uint16_t len[FS_BURST]; // a frame that is sent may be gone at once
 	int prepare = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct fs_frame *f = &q->out[i];
@@ -188,7 +186,7 @@ uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 		if (f->flags & FS_SEND) {
 			size_t off = (size_t)(f->data - (uint8_t *)m->buf_addr);
 			if (unlikely(f->len < 14 || f->len > q->max_len || off > m->buf_len || f->len > m->buf_len - off)) {
-				q->tx_errors++;
+				errors++;
 				q->drop[ndrop++] = m;
 				continue;
 			}
@@ -200,6 +198,7 @@ uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 				offload(m, f->data);
 				prepare = 1;
 			}
+			len[ntx] = (uint16_t)f->len;
 			q->tx[ntx++] = m;
 		} else if (!(f->flags & FS_KEEP)) {
 			q->drop[ndrop++] = m;
@@ -212,7 +211,7 @@ uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 		sent = rte_eth_tx_burst(q->port, q->id, q->tx, (uint16_t)ready);
 		leave(q);
 		if (unlikely(ready < ntx)) {
-			q->tx_errors += ntx - ready;
+			errors += ntx - ready;
 			rte_pktmbuf_free_bulk(q->tx + ready, ntx - ready);
 			ntx = ready;
 		}
@@ -221,9 +220,12 @@ uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 		q->tx_full += ntx - sent;
 		rte_pktmbuf_free_bulk(q->tx + sent, ntx - sent);
 	}
+	for (uint32_t i = 0; i < sent; i++)
+		q->tx_bytes += len[i];
 	if (ndrop != 0)
 		rte_pktmbuf_free_bulk(q->drop, ndrop);
-	return sent;
+	q->tx_errors += errors;
+	return sent + errors;
 }
 
 void fs_free(uint64_t mbuf) { rte_pktmbuf_free((struct rte_mbuf *)(uintptr_t)mbuf); }

@@ -42,7 +42,7 @@ struct fs_queue {
 	uint32_t max_len; // longest frame sent
 	struct rte_mempool *pool, *jumbo;
 
-	uint32_t paused; // set by the control thread: touch nothing of the device
+	uint32_t paused; // not 0: touch nothing of the device; set by other threads
 	uint32_t busy;	 // set while inside the device's functions
 
 	uint32_t nstock;
@@ -60,7 +60,8 @@ struct fs_queue {
 // has received, up to FS_BURST together, visible in q->in. It returns their number, and tops up the stock.
 uint32_t fs_rx(struct fs_queue *q, uint32_t n);
 
-// fs_settle sends, frees and keeps the first n frames of q->out. It returns the number sent.
+// fs_settle sends, frees and keeps the first n frames of q->out. It returns the
+// number of those to be sent that did not find the ring full.
 uint32_t fs_settle(struct fs_queue *q, uint32_t n);
 
 // fs_refill fills the stock up to want frames, if the pool has them.
@@ -73,13 +74,12 @@ void fs_free(uint64_t mbuf);
 void fs_unstock(struct fs_queue *q);
 
 // fs_pause keeps the datapath away from the device until fs_resume. It returns
-// when nobody is inside.
+// when nobody is inside. Pauses add up.
 void fs_pause(struct fs_queue *q);
 void fs_resume(struct fs_queue *q);
 
-// fs_track adds q to the queues that memory is not taken away from while they
-// are busy, fs_untrack removes it.
-extern __thread struct fs_queue *fs_inside; // the queue whose driver this thread is in
+// fs_track has q paused while DPDK's interrupt thread handles events, until
+// fs_untrack: for drivers that change under the datapath. -1 when there are too many.
 int fs_track(struct fs_queue *q);
 void fs_untrack(struct fs_queue *q);
 

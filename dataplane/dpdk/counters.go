@@ -15,7 +15,7 @@ import (
 
 // Stats returns the counters of queue i as last published. RxMissed is what the
 // device lost for all queues together (imissed, and receive buffers it could not get), of which it
-// knows no more; queue 0 bears it. It lags by up to 100 ms.
+// knows no more; queue 0 bears it. It lags by up to 100 ms. TxErrors are inside TxFrames.
 func (p *Port) Stats(i int) dataplane.Stats {
 	c := &p.queues[i].pub
 	s := dataplane.Stats{

@@ -24,7 +24,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -128,9 +127,10 @@ func takeLog() string {
 	return string(b[:n])
 }
 
-// Shutdown ends DPDK in this process, after the last port was closed, and removes
-// what a run with a file-prefix leaves in hugetlbfs. DPDK cannot be started
-// again. Without it the kernel cleans up when the process ends, except for those files.
+// Shutdown, after the last port was closed, removes what a run with a file-prefix
+// leaves in the file system, huge pages among it. DPDK itself ends with the process, and
+// cannot be used until then: rte_eal_cleanup would take away memory that its
+// interrupt thread still uses (22.11), and the kernel takes back the same.
 func Shutdown() error {
 	eal.mu.Lock()
 	defer eal.mu.Unlock()
@@ -140,16 +140,16 @@ func Shutdown() error {
 	if n := openPorts(); n > 0 {
 		return fmt.Errorf("dpdk: %d ports are still open; close them before Shutdown", n)
 	}
-	done := make(chan C.int)
-	eal.calls <- func() { done <- C.rte_eal_cleanup() }
-	ret := <-done
-	close(eal.calls)
 	eal.ended = true
-	var errs []error
-	if ret < 0 && syscall.Errno(-ret) != syscall.EFAULT {
-		errs = append(errs, fmt.Errorf("dpdk: ending DPDK: %w", syscall.Errno(-ret)))
+	p := eal.cfg.FilePrefix
+	if p == "" {
+		return nil
 	}
-	if p := eal.cfg.FilePrefix; p != "" && !eal.cfg.NoHuge {
+	var errs []error
+	if dir := C.GoString(C.rte_eal_get_runtime_dir()); filepath.Base(dir) == p {
+		errs = append(errs, os.RemoveAll(dir))
+	}
+	if !eal.cfg.NoHuge {
 		errs = append(errs, removeFiles(eal.cfg.HugeDir, p))
 	}
 	return errors.Join(errs...)

@@ -4,10 +4,12 @@
 #include "ethdev.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_alarm.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -42,19 +44,68 @@ int fs_probe(const char *devargs, uint16_t *port)
 	return found;
 }
 
-int fs_detach(uint16_t port)
+int fs_close(uint16_t port) { return rte_eth_dev_close(port); }
+
+int fs_stop(uint16_t port) { return rte_eth_dev_stop(port); }
+
+int fs_detach(struct rte_device *device)
 {
-	struct rte_eth_dev_info info;
-	int ret = rte_eth_dev_info_get(port, &info);
-	int err = rte_eth_dev_close(port);
-	if (ret == 0 && info.device != NULL) {
-		// A device whose ports are all closed can go; rings made by hand have no bus.
-		int e = rte_dev_remove(info.device);
-		if (err == 0 && e < 0 && e != -ENOTSUP && e != -ENOENT && e != -ENOEXEC)
-			err = e;
-	}
-	return err;
+	if (device == NULL) // rings made by hand have none
+		return 0;
+	int ret = rte_dev_remove(device);
+	return ret == -ENOTSUP || ret == -ENOENT ? 0 : ret;
 }
+
+// job is something to do on the interrupt thread.
+struct job {
+	int (*fn)(uint16_t port, int runs);
+	uint16_t port;
+	int runs, ret, done;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+};
+
+static void run_job(void *arg)
+{
+	struct job *j = arg;
+	int ret = j->fn(j->port, j->runs);
+	pthread_mutex_lock(&j->lock);
+	j->ret = ret;
+	j->done = 1;
+	pthread_cond_signal(&j->cond);
+	pthread_mutex_unlock(&j->lock);
+}
+
+static int on_interrupt_thread(int (*fn)(uint16_t, int), uint16_t port, int runs)
+{
+	struct job j = {.fn = fn, .port = port, .runs = runs, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+	int ret = rte_eal_alarm_set(1, run_job, &j);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&j.lock);
+	while (!j.done)
+		pthread_cond_wait(&j.cond, &j.lock);
+	pthread_mutex_unlock(&j.lock);
+	return j.ret;
+}
+
+static int restart_memif(uint16_t port, int runs)
+{
+	if (runs)
+		rte_eth_dev_stop(port);
+	return rte_eth_dev_start(port);
+}
+
+static int end_memif(uint16_t port, int runs)
+{
+	if (runs)
+		rte_eth_dev_stop(port);
+	return rte_eth_dev_close(port);
+}
+
+int fs_restart_memif(uint16_t port, int runs) { return on_interrupt_thread(restart_memif, port, runs); }
+
+int fs_end_memif(uint16_t port, int runs) { return on_interrupt_thread(end_memif, port, runs); }
 
 int fs_facts(uint16_t port, struct fs_facts *f)
 {

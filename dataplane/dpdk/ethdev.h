@@ -42,12 +42,20 @@ struct fs_setup {
 
 // All functions return 0, or a negative errno.
 int fs_probe(const char *devargs, uint16_t *port); // attaches a device
-int fs_detach(uint16_t port);                      // ends it and gives it back
+int fs_detach(struct rte_device *device);          // gives a device back whose ports are closed
 int fs_facts(uint16_t port, struct fs_facts *f);
 int fs_configure(uint16_t port, const struct fs_setup *s, const char **step);
 int fs_watch(uint16_t port); // has fs_gone say when the device was removed
 int fs_gone(uint16_t port);
 int fs_start(uint16_t port, int promisc);
+int fs_stop(uint16_t port);
+int fs_close(uint16_t port);
+
+// fs_restart_memif stops a device that runs and starts it. Like all of memif's
+// control it is done on the interrupt thread of DPDK, where its driver handles
+// what the peer says, without a lock against other threads.
+int fs_restart_memif(uint16_t port, int runs);
+int fs_end_memif(uint16_t port, int runs); // stops and closes it
 int fs_link(uint16_t port, int *up, uint32_t *mbps);
 int fs_rss_key(uint16_t port, uint8_t *key, uint8_t *len, uint64_t *types);
 int fs_reta_set(uint16_t port, const uint16_t *queue, uint16_t size);

@@ -47,7 +47,7 @@ func Devices(cfg EALConfig, targets ...string) (list []Device, err error) {
 			if d, err = describe(id); err == nil {
 				list = append(list, d)
 			}
-			C.fs_detach(id)
+			giveBack(id)
 		})
 		if err != nil {
 			return nil, err
@@ -71,6 +71,15 @@ func describe(id C.uint16_t) (Device, error) {
 		RxOffloads: offloadNames(uint64(f.rx_offloads), func(b C.uint64_t) *C.char { return C.fs_rx_offload(b) }),
 		TxOffloads: offloadNames(uint64(f.tx_offloads), func(b C.uint64_t) *C.char { return C.fs_tx_offload(b) }),
 	}, nil
+}
+
+// giveBack ends a device that was not started. On the main thread.
+func giveBack(id C.uint16_t) {
+	f, err := facts(id)
+	C.fs_close(id)
+	if err == nil {
+		C.fs_detach(f.device)
+	}
 }
 
 // ethFacts are what the driver of a device says.

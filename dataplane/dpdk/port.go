@@ -52,6 +52,7 @@ type Port struct {
 	id      C.uint16_t
 	info    dataplane.Info
 	driver  string
+	device  *C.struct_rte_device // nil: made by hand
 	iface   string // the kernel interface below, whose end is the end of the device
 	queues  []*queue
 	pools   []*C.struct_rte_mempool
@@ -107,8 +108,13 @@ func Open(cfg Config) (_ *Port, err error) {
 		if p.wire, p.id, err = openWire(name, &p.cfg); err != nil {
 			return nil, err
 		}
-	} else if p.id, err = probe(cfg.Device); err != nil {
-		return nil, err
+	} else {
+		if err := clearSocket(cfg.Device); err != nil {
+			return nil, err
+		}
+		if p.id, err = probe(cfg.Device); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.setup(); err != nil {
 		return nil, p.giveUp(err)
@@ -139,8 +145,8 @@ func (p *Port) setup() error {
 	if err != nil {
 		return err
 	}
-	p.driver = C.GoString(f.driver)
-	if err := p.checkQueues(f); err != nil {
+	p.driver, p.device = C.GoString(f.driver), f.device
+	if err := p.checkLimits(f); err != nil {
 		return err
 	}
 	if err := p.makePools(int(f.numa)); err != nil {
@@ -167,7 +173,10 @@ func (p *Port) setup() error {
 	return p.spread(f)
 }
 
-func (p *Port) checkQueues(f *ethFacts) error {
+func (p *Port) checkLimits(f *ethFacts) error {
+	if m := p.cfg.MTU; m != 0 && (m > int(f.max_mtu) || m < int(f.min_mtu)) {
+		return fmt.Errorf("dpdk: %s: mtu=%d: the device (%s) takes %d to %d bytes", p.cfg.Device, m, p.driver, f.min_mtu, f.max_mtu)
+	}
 	if n := min(int(f.max_rx_queues), int(f.max_tx_queues)); p.cfg.Queues > n {
 		hint := ""
 		switch p.driver {
@@ -316,9 +325,7 @@ func (p *Port) start() error {
 	ret := C.fs_start(p.id, boolInt(p.cfg.Promisc))
 	if ret < 0 && p.memifClient() {
 		takeLog()
-		for _, q := range p.queues {
-			C.fs_pause(q.c)
-		}
+		p.pause() // until it runs
 		return nil
 	}
 	if ret < 0 {
@@ -328,9 +335,12 @@ func (p *Port) start() error {
 	return nil
 }
 
+func (p *Port) isMemif() bool { return p.driver == "net_memif" }
+
 // memifClient reports whether the device connects to somebody.
 func (p *Port) memifClient() bool {
-	return p.driver == "net_memif" && (strings.Contains(p.cfg.Device, "role=client") || strings.Contains(p.cfg.Device, "role=slave"))
+	a, ok := parseMemif(p.cfg.Device)
+	return ok && a.client
 }
 
 func boolInt(b bool) C.int {
@@ -412,8 +422,8 @@ func (p *Port) Close() error {
 
 // release undoes what Open did, as far as it came.
 func (p *Port) release() error {
+	p.pause()
 	for _, q := range p.queues {
-		C.fs_pause(q.c)
 		q.release()
 	}
 	var err error
@@ -421,11 +431,8 @@ func (p *Port) release() error {
 		if p.foreign {
 			return
 		}
-		if p.running {
-			C.rte_eth_dev_stop(p.id)
-		}
 		takeLog()
-		if ret := C.fs_detach(p.id); ret < 0 && ret != -C.ENODEV && p.wire == nil {
+		if ret := p.end(); ret < 0 && ret != -C.ENODEV {
 			err = p.fail("closing", ret)
 		}
 	})
@@ -446,6 +453,24 @@ func (p *Port) release() error {
 	}
 	freePools(pools)
 	return err
+}
+
+// end stops and closes the device, and gives it back. On the main thread.
+func (p *Port) end() C.int {
+	runs := boolInt(p.running)
+	var ret C.int
+	if p.isMemif() {
+		ret = C.fs_end_memif(p.id, runs)
+	} else {
+		if p.running {
+			C.fs_stop(p.id)
+		}
+		ret = C.fs_close(p.id)
+	}
+	if e := C.fs_detach(p.device); ret == 0 {
+		ret = e
+	}
+	return ret
 }
 
 // freePools frees the pools that have all their frames.
@@ -549,19 +574,26 @@ func (p *Port) checkGone() {
 // reconnect starts a memif client that has lost, or never found, its server.
 // Only a start connects. A server hears of a new client by itself.
 func (p *Port) reconnect() {
+	if p.running {
+		p.pause()
+	}
+	ret := C.fs_restart_memif(p.id, boolInt(p.running))
+	if p.running = ret == 0; p.running {
+		p.restarts.Add(1)
+		p.resume()
+	}
+	takeLog()
+}
+
+// pause keeps the workers away from the device, resume lets them back.
+func (p *Port) pause() {
 	for _, q := range p.queues {
 		C.fs_pause(q.c)
 	}
-	if p.running {
-		C.rte_eth_dev_stop(p.id)
-		p.running = false
+}
+
+func (p *Port) resume() {
+	for _, q := range p.queues {
+		C.fs_resume(q.c)
 	}
-	if C.fs_start(p.id, boolInt(p.cfg.Promisc)) == 0 {
-		p.running = true
-		p.restarts.Add(1)
-		for _, q := range p.queues {
-			C.fs_resume(q.c)
-		}
-	}
-	takeLog()
 }

@@ -62,9 +62,9 @@ func newQueue(p *Port, num int, f *ethFacts, rx, tx uint64) (*queue, error) {
 	}
 	c.port, c.id, c.pool, c.jumbo = p.id, C.uint16_t(num), p.pools[num], p.jumbo
 	q := &queue{port: p, num: num, c: c}
-	if C.fs_track(c) < 0 {
+	if p.isMemif() && C.fs_track(c) < 0 {
 		C.rte_free(unsafe.Pointer(c))
-		return nil, fmt.Errorf("dpdk: %s: queue %d: more than 1024 queues are open in this process", p.cfg.Device, num)
+		return nil, fmt.Errorf("dpdk: %s: queue %d: more than 1024 memif queues are open in this process", p.cfg.Device, num)
 	}
 	q.caps = dataplane.Caps{
 		Burst: dataplane.BatchSize, ReplyRoom: replyRoom, FrameRoom: minRoom,
@@ -141,7 +141,6 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 	}
 	out := unsafe.Slice(&q.c.out[0], n)
 	data, verdict, handle := b.Data[:n], b.Verdict[:n], b.Handle[:n]
-	asked, bytes := 0, uint64(0)
 	for i := range out {
 		f := &out[i]
 		f.mbuf = C.uint64_t(handle[i])
@@ -152,8 +151,6 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 			if m := &b.Meta[i]; m.Flags&(dataplane.MetaTxCsum|dataplane.MetaVLAN) != 0 {
 				q.decorate(f, m)
 			}
-			asked++
-			bytes += uint64(len(d))
 		case dataplane.Keep:
 			f.flags = C.FS_KEEP
 		default:
@@ -165,17 +162,7 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 	}
 	sent := int(C.fs_settle(q.c, C.uint32_t(n)))
 	q.st.TxFrames += uint64(sent)
-	if sent == asked {
-		q.st.TxBytes += bytes
-	} else {
-		for i := range out[:n] { // the device took the first
-			if left := sent; left > 0 && out[i].flags&C.FS_SEND != 0 {
-				q.st.TxBytes += uint64(out[i].len)
-				sent--
-			}
-		}
-		sent = int(q.st.TxFrames - q.pub.txFrames.Load())
-	}
+	q.st.TxBytes = uint64(q.c.tx_bytes)
 	q.st.TxFull, q.st.TxErrors = uint64(q.c.tx_full), uint64(q.c.tx_errors)
 	q.publish()
 	return sent

@@ -32,6 +32,21 @@ var labCount atomic.Uint32
 // cleaning up are removed first.
 func NewLab(t testing.TB, opts ...LabOption) *Lab {
 	t.Helper()
+	return newLab(t, opts, (*Lab).buildPair)
+}
+
+// NewTapLab makes the peer's half of a lab, whose interface is a tap: the other
+// end of it is for a process in the peer's namespace to open, such as an emulator
+// with a NIC for a guest, to which MAC and the addresses of fastsyn belong. NS and If
+// are empty. Which offloads the interface has is for that process to say. It needs "netns" and "tun".
+func NewTapLab(t testing.TB, opts ...LabOption) *Lab {
+	t.Helper()
+	Need(t, "netns", "tun")
+	return newLab(t, opts, (*Lab).buildTap)
+}
+
+func newLab(t testing.TB, opts []LabOption, build func(*Lab, labConfig) error) *Lab {
+	t.Helper()
 	Need(t, "netns")
 	c, err := newLabConfig(opts)
 	if err != nil {
@@ -47,22 +62,23 @@ func NewLab(t testing.TB, opts ...LabOption) *Lab {
 		Addr4: labAddr4, PeerAddr4: labPeerAddr4, Addr6: labAddr6, PeerAddr6: labPeerAddr6,
 		MTU: c.mtu, Queues: c.queues,
 	}
+	all := []string{l.NS, l.PeerNS}
 	t.Cleanup(func() {
-		for _, ns := range []string{l.NS, l.PeerNS} {
+		for _, ns := range all {
 			if err := removeNS(ns); err != nil {
 				t.Errorf("dptest: %v", err)
 			}
 		}
 	})
-	if err := l.build(c); err != nil {
+	if err := build(l, c); err != nil {
 		t.Fatalf("dptest: making the lab: %v", err)
 	}
 	return l
 }
 
-func (l *Lab) build(c labConfig) error {
+func (l *Lab) buildPair(c labConfig) error {
 	q, mtu := strconv.Itoa(c.queues), strconv.Itoa(c.mtu)
-	for _, args := range [][]string{
+	if err := ips([][]string{
 		{"netns", "add", l.NS},
 		{"netns", "add", l.PeerNS},
 		{
@@ -70,21 +86,12 @@ func (l *Lab) build(c labConfig) error {
 			"type", "veth", "peer", "name", l.PeerIf, "netns", l.PeerNS, "address", l.PeerMAC.String(), "mtu", mtu,
 			"numtxqueues", q, "numrxqueues", q,
 		},
-	} {
-		if err := ip(args...); err != nil {
-			return err
-		}
+	}); err != nil {
+		return err
 	}
-	// Before the links go up: no IPv6 on fastsyn's side, so that the kernel
-	// sends nothing of its own there; no DAD and no router search at the peer.
-	for _, s := range []struct{ ns, key, value string }{
-		{l.NS, "net.ipv6.conf." + l.If + ".disable_ipv6", "1"},
-		{l.PeerNS, "net.ipv6.conf." + l.PeerIf + ".accept_dad", "0"},
-		{l.PeerNS, "net.ipv6.conf." + l.PeerIf + ".router_solicitations", "0"},
-	} {
-		if err := setSysctl(s.ns, s.key, s.value); err != nil {
-			return err
-		}
+	// No IPv6 on fastsyn's side, so that the kernel sends nothing of its own there.
+	if err := setSysctl(l.NS, "net.ipv6.conf."+l.If+".disable_ipv6", "1"); err != nil {
+		return err
 	}
 	if !c.offloads {
 		for ns, dev := range map[string]string{l.NS: l.If, l.PeerNS: l.PeerIf} {
@@ -94,17 +101,45 @@ func (l *Lab) build(c labConfig) error {
 			}
 		}
 	}
-	for _, args := range [][]string{
+	if err := ips([][]string{
 		{"-n", l.NS, "link", "set", "lo", "up"},
+		{"-n", l.NS, "link", "set", l.If, "up"},
+	}); err != nil {
+		return err
+	}
+	return l.peerUp(c)
+}
+
+func (l *Lab) buildTap(c labConfig) error {
+	l.NS, l.If = "", ""
+	tap := []string{"-n", l.PeerNS, "tuntap", "add", "dev", l.PeerIf, "mode", "tap"}
+	if c.queues > 1 {
+		tap = append(tap, "multi_queue")
+	}
+	if err := ips([][]string{
+		{"netns", "add", l.PeerNS},
+		tap,
+		{"-n", l.PeerNS, "link", "set", l.PeerIf, "address", l.PeerMAC.String(), "mtu", strconv.Itoa(c.mtu)},
+	}); err != nil {
+		return err
+	}
+	return l.peerUp(c)
+}
+
+// peerUp gives the peer its addresses, with no DAD and no router search before them.
+func (l *Lab) peerUp(c labConfig) error {
+	for _, key := range []string{"accept_dad", "router_solicitations"} {
+		if err := setSysctl(l.PeerNS, "net.ipv6.conf."+l.PeerIf+"."+key, "0"); err != nil {
+			return err
+		}
+	}
+	if err := ips([][]string{
 		{"-n", l.PeerNS, "link", "set", "lo", "up"},
 		{"-n", l.PeerNS, "addr", "add", l.PeerAddr4.String(), "dev", l.PeerIf},
 		{"-n", l.PeerNS, "addr", "add", l.PeerAddr6.String(), "dev", l.PeerIf, "nodad"},
-		{"-n", l.NS, "link", "set", l.If, "up"},
 		{"-n", l.PeerNS, "link", "set", l.PeerIf, "up"},
-	} {
-		if err := ip(args...); err != nil {
-			return err
-		}
+	}); err != nil {
+		return err
 	}
 	for _, s := range c.sysctls {
 		if err := setSysctl(l.PeerNS, s[0], s[1]); err != nil {
@@ -129,7 +164,7 @@ func (l *Lab) Exec(t testing.TB, ns string, cmd ...string) string {
 func (l *Lab) Try(ns string, cmd ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), execLimit)
 	defer cancel()
-	path, err := lookTool("ip")
+	path, err := LookTool("ip")
 	if err != nil {
 		return "", err
 	}
@@ -247,7 +282,7 @@ func removeNS(ns string) error {
 	if _, err := os.Stat(filepath.Join(nsDir, ns)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	path, err := lookTool("ip")
+	path, err := LookTool("ip")
 	if err != nil {
 		return err
 	}
@@ -266,8 +301,17 @@ func removeNS(ns string) error {
 	return err
 }
 
+func ips(commands [][]string) error {
+	for _, args := range commands {
+		if err := ip(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func ip(args ...string) error {
-	path, err := lookTool("ip")
+	path, err := LookTool("ip")
 	if err != nil {
 		return err
 	}

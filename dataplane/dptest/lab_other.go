@@ -15,6 +15,9 @@ func NewLab(t testing.TB, _ ...LabOption) *Lab {
 	return nil
 }
 
+// NewTapLab skips the test.
+func NewTapLab(t testing.TB, _ ...LabOption) *Lab { t.Helper(); return NewLab(t) }
+
 // Exec is for Linux.
 func (l *Lab) Exec(t testing.TB, _ string, _ ...string) string { t.Fatal(onlyLinux()); return "" }
 

@@ -38,6 +38,7 @@ var tools = map[string]string{
 	"nginx":     "nginx",
 	"openssl":   "openssl",
 	"python3":   "python3",
+	"qemu":      "qemu-system-x86",
 	"socat":     "socat",
 	"ss":        "iproute2",
 	"tc":        "iproute2",
@@ -56,10 +57,15 @@ var needs = func() map[string]need {
 		"cap_net_raw":   {canRaw, "run as root, or setcap cap_net_raw+ep on the test binary (docker run --cap-add NET_RAW)"},
 		"cap_net_admin": {canAdmin, "run as root, or setcap cap_net_admin+ep on the test binary (docker run --cap-add NET_ADMIN)"},
 		"hugepages":     {hasHugepages, "reserve some: sysctl vm.nr_hugepages=64"},
+		"dpdk":          {hasDPDK, "install libdpdk-dev and pkg-config, then CGO_ENABLED=1 go test -tags dpdk"},
+		"tun":           {canTun, "modprobe tun (docker run --device /dev/net/tun)"},
+		"busybox":       {hasBusybox, "apt install busybox-static"},
+		"guestkernel": {hasGuestKernel, ".ci/deps --guest-kernel (downloads a kernel package of Debian's into the cache and" +
+			" unpacks it there; nothing is installed, no root needed)"},
 	}
 	m["afpacket"] = m["cap_net_raw"]
 	for tool, pkg := range tools {
-		m[tool] = need{func() error { _, err := lookTool(tool); return err }, "apt install " + pkg}
+		m[tool] = need{func() error { _, err := LookTool(tool); return err }, "apt install " + pkg}
 	}
 	return m
 }()
@@ -69,7 +75,7 @@ var short = testing.Short
 
 // Need skips the test with the reason and the remedy when the machine lacks
 // one of what: "root", "netns", "afpacket" (or "cap_net_raw"), "cap_net_admin",
-// "hugepages", or a program such as "tcpdump". When RequireEnv lists what is
+// "hugepages", "tun", "dpdk", "guestkernel", or a program such as "tcpdump". When RequireEnv lists what is
 // missing, the test fails instead. A name that is not known fails the test.
 //
 // With -short it skips whatever the machine has: the kernel on the far side
@@ -116,11 +122,17 @@ func requirement(t testing.TB) map[string]bool {
 
 func known() string { return strings.Join(slices.Sorted(maps.Keys(needs)), ", ") }
 
-// lookTool returns the path of a program, also looking where PATH of ordinary users does not.
-func lookTool(name string) (string, error) {
-	candidates := []string{name}
-	if name == "testpmd" {
-		candidates = []string{"dpdk-testpmd", "testpmd"}
+// aliases are the file names of programs that have others than we use.
+var aliases = map[string][]string{
+	"qemu":    {"qemu-system-x86_64"},
+	"testpmd": {"dpdk-testpmd", "testpmd"},
+}
+
+// LookTool returns the path of a program, also looking where PATH of ordinary users does not.
+func LookTool(name string) (string, error) {
+	candidates, ok := aliases[name]
+	if !ok {
+		candidates = []string{name}
 	}
 	for _, c := range candidates {
 		for _, dir := range []string{"", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {

@@ -15,7 +15,7 @@ import (
 // canNetNS tries: it makes a network namespace on a thread of its own, which
 // dies with it.
 var canNetNS = sync.OnceValue(func() error {
-	if _, err := lookTool("ip"); err != nil {
+	if _, err := LookTool("ip"); err != nil {
 		return err
 	}
 	if err := isRoot(); err != nil {
@@ -77,4 +77,13 @@ func hasHugepages() error {
 		}
 	}
 	return errors.New("this kernel has no huge pages")
+}
+
+// canTun opens the device that makes taps.
+func canTun() error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	return unix.Close(fd)
 }

@@ -16,3 +16,4 @@ func canNetNS() error     { return onlyLinux() }
 func canRaw() error       { return onlyLinux() }
 func canAdmin() error     { return onlyLinux() }
 func hasHugepages() error { return onlyLinux() }
+func canTun() error       { return onlyLinux() }

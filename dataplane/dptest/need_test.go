@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/dataplane/dpdk"
 )
 
 // recorder is a testing.TB whose verdict can be looked at.
@@ -85,7 +87,7 @@ func TestNeed(t *testing.T) {
 func TestEveryNeedHasARemedy(t *testing.T) {
 	for _, w := range []string{
 		"root", "netns", "afpacket", "cap_net_raw", "tcpdump", "tshark", "iptables", "nft",
-		"conntrack", "curl", "nc", "nginx", "python3", "ethtool", "ss", "hugepages",
+		"conntrack", "curl", "nc", "nginx", "python3", "ethtool", "ss", "hugepages", "tun", "dpdk", "qemu", "busybox", "guestkernel",
 	} {
 		require.Contains(t, needs, w)
 	}
@@ -95,12 +97,17 @@ func TestEveryNeedHasARemedy(t *testing.T) {
 	}
 }
 
+// This package does not import the driver, but must say the same of it.
+func TestNeedDPDK(t *testing.T) {
+	require.Equal(t, dpdk.Available() == nil, needs["dpdk"].check() == nil)
+}
+
 func TestLookTool(t *testing.T) {
-	_, err := lookTool("no-such-program-of-any-kind")
+	_, err := LookTool("no-such-program-of-any-kind")
 	require.ErrorContains(t, err, "program no-such-program-of-any-kind: ")
 	if os.Getenv("PATH") != "" {
 		t.Setenv("PATH", t.TempDir())
 	}
-	_, err = lookTool("no-such-program-of-any-kind")
+	_, err = LookTool("no-such-program-of-any-kind")
 	require.Error(t, err)
 }

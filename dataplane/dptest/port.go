@@ -18,17 +18,20 @@ type PortConfig struct {
 	Room   int // capacity of each frame in bytes, default 2048
 	MTU    int // default 1500
 	MAC    net.HardwareAddr
-	// RSSKey and RETA are reported by Info and used for nothing here.
+	// RSSKey, RETA and CPUs are reported by Info and used for nothing here.
 	RSSKey []byte
 	RETA   []uint16
-	Caps   dataplane.Caps // Burst, ReplyRoom and FrameRoom are filled in
+	CPUs   []int
+	Polled bool           // Caps().Blocking is false
+	Caps   dataplane.Caps // Burst, ReplyRoom, FrameRoom and Blocking are filled in
 }
 
 // Port is a port without a wire: a test injects what is received and collects
 // what was sent. Its queues hold their user to the contract of
 // dataplane.Queue: every settled frame is overwritten, and the test fails when
 // a frame is settled twice, is not of this port, was resliced beyond its
-// buffer, or is still lent when the test ends. Queues belong to their goroutine as usual; the
+// buffer, asks for checksums that the port does not complete or has not what that takes,
+// or is still lent when the test ends. Queues belong to their goroutine as usual; the
 // methods of Port may be used from any.
 type Port struct {
 	t      testing.TB
@@ -84,7 +87,7 @@ func (p *Port) Info() dataplane.Info {
 	defer p.mu.Unlock()
 	return dataplane.Info{
 		Driver: "dptest", Name: p.t.Name(), MAC: p.c.MAC, MTU: p.c.MTU, Queues: p.c.Queues,
-		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA,
+		Up: !p.down, RSSKey: p.c.RSSKey, RETA: p.c.RETA, CPUs: p.c.CPUs,
 	}
 }
 
@@ -155,6 +158,14 @@ func (p *Port) Sent(i int) [][]byte {
 	return s
 }
 
+// Completed returns the number of frames whose checksums queue i completed.
+func (p *Port) Completed(i int) int {
+	q := p.queues[i]
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.completed
+}
+
 // Refuse lets queue i take n more frames; what it is asked to send after that is TxFull. A
 // negative n ends this.
 func (p *Port) Refuse(i, n int) {
@@ -207,6 +218,8 @@ type Queue struct {
 	refuse int // frames still taken; negative: no limit
 	err    error
 	st     dataplane.Stats
+
+	completed int // frames with MetaTxCsum
 }
 
 var (
@@ -217,7 +230,7 @@ var (
 // Caps implements dataplane.Queue.
 func (q *Queue) Caps() dataplane.Caps {
 	c := q.p.c.Caps
-	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, true
+	c.Burst, c.ReplyRoom, c.FrameRoom, c.Blocking = dataplane.BatchSize, q.p.c.Room, q.p.c.Room, !q.p.c.Polled
 	return c
 }
 
@@ -284,7 +297,7 @@ func (q *Queue) Settle(b *dataplane.Batch) int {
 		if v == dataplane.Keep {
 			continue
 		}
-		if v == dataplane.Reply && q.transmit(b.Data[i], q.frames[h]) {
+		if v == dataplane.Reply && q.transmit(b.Data[i], q.frames[h], b.Meta[i].Flags&dataplane.MetaTxCsum != 0) {
 			taken++
 		}
 		for j := range q.frames[h] {
@@ -298,8 +311,8 @@ func (q *Queue) Settle(b *dataplane.Batch) int {
 	return taken
 }
 
-// transmit collects one frame and reports whether it was taken.
-func (q *Queue) transmit(d, frame []byte) bool {
+// transmit collects one frame, its checksums completed if so asked, and reports whether it was taken.
+func (q *Queue) transmit(d, frame []byte, complete bool) bool {
 	switch {
 	case q.refuse == 0:
 		q.st.TxFull++
@@ -311,7 +324,16 @@ func (q *Queue) transmit(d, frame []byte) bool {
 	if cap(d) == 0 || cap(d) > len(frame) || &d[:cap(d)][cap(d)-1] != &frame[len(frame)-1] {
 		q.p.t.Errorf("dptest: queue %d: a frame was sent from another buffer than the one lent", q.num)
 	}
-	q.sent = append(q.sent, bytes.Clone(d))
+	d = bytes.Clone(d)
+	if complete {
+		if !q.p.c.Caps.TxCsum {
+			q.p.t.Errorf("dptest: queue %d: a frame was sent with MetaTxCsum on a queue without Caps.TxCsum", q.num)
+		} else if err := CompleteChecksums(d); err != nil {
+			q.p.t.Errorf("dptest: queue %d: a frame was sent with MetaTxCsum: %v: %x", q.num, err, d)
+		}
+		q.completed++
+	}
+	q.sent = append(q.sent, d)
 	q.st.TxFrames++
 	q.st.TxBytes += uint64(len(d))
 	return true

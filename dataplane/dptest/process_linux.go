@@ -25,7 +25,7 @@ type Process struct {
 // started, at the end of the test; its output is logged if the test failed.
 func (l *Lab) Start(t testing.TB, ns string, cmd ...string) *Process {
 	t.Helper()
-	path, err := lookTool("ip")
+	path, err := LookTool("ip")
 	if err != nil {
 		t.Fatalf("dptest: %v", err)
 	}

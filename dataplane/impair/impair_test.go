@@ -2,6 +2,7 @@ package impair
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"testing"
@@ -326,6 +327,69 @@ func TestVAL_001_CorruptedFrameIsNotVouchedFor(t *testing.T) {
 		}
 		require.Equal(t, want, r.b.Meta[0], "the rest survives being held")
 		p.Queue(0).Settle(r.b)
+	}
+}
+
+// attached is a port whose queue wants to know its thread.
+type attached struct {
+	dataplane.Port
+	calls []string
+	err   error
+}
+
+type attachedQueue struct {
+	dataplane.Queue
+	p *attached
+}
+
+func (a *attached) Queue(i int) dataplane.Queue { return attachedQueue{a.Port.Queue(i), a} }
+
+func (q attachedQueue) Attach() error { q.p.calls = append(q.p.calls, "attach"); return q.p.err }
+
+func (q attachedQueue) Detach() { q.p.calls = append(q.p.calls, "detach") }
+
+func TestAttachReachesTheQueueBelow(t *testing.T) {
+	a, _, err := loop.Pair(loop.Config{})
+	require.NoError(t, err)
+	below := &attached{Port: a, err: errors.New("no thread")}
+	p, err := New(below, Config{})
+	require.NoError(t, err)
+	q := p.Queue(0).(dataplane.Attacher)
+	require.ErrorIs(t, q.Attach(), below.err)
+	below.err = nil
+	require.NoError(t, q.Attach())
+	q.Detach()
+	require.Equal(t, []string{"attach", "attach", "detach"}, below.calls)
+
+	p, err = New(a, Config{}) // a queue that does not care
+	require.NoError(t, err)
+	q = p.Queue(0).(dataplane.Attacher)
+	require.NoError(t, q.Attach())
+	q.Detach()
+}
+
+// offloading is a port whose device completes checksums.
+type offloading struct{ dataplane.Port }
+
+type offloadQueue struct{ dataplane.Queue }
+
+func (p offloading) Queue(i int) dataplane.Queue { return offloadQueue{p.Port.Queue(i)} }
+
+func (q offloadQueue) Caps() dataplane.Caps {
+	c := q.Queue.Caps()
+	c.TxCsum = true
+	return c
+}
+
+// A frame that was corrupted must not get a good checksum, and a capture shows whole frames.
+func TestVAL_003_ChecksumsAreNotLeftToTheDevice(t *testing.T) {
+	a, _, err := loop.Pair(loop.Config{})
+	require.NoError(t, err)
+	require.True(t, offloading{a}.Queue(0).Caps().TxCsum)
+	for _, c := range []Config{{}, {Corrupt: 1}, {Delay: time.Millisecond, Dir: DirRx}} {
+		p, err := New(offloading{a}, c)
+		require.NoError(t, err)
+		require.False(t, p.Queue(0).Caps().TxCsum)
 	}
 }
 

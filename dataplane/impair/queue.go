@@ -23,7 +23,10 @@ type queue struct {
 	pub   struct{ rxFrames, rxBytes, txFrames, txBytes, txFull, noBlank atomic.Uint64 }
 }
 
-var _ dataplane.Queue = (*queue)(nil)
+var (
+	_ dataplane.Queue    = (*queue)(nil)
+	_ dataplane.Attacher = (*queue)(nil)
+)
 
 func newQueue(p *Port, i int) *queue {
 	q := &queue{p: p, num: i, inner: p.inner.Queue(i), out: dataplane.NewBatch(), in: dataplane.NewBatch(), drop: dataplane.NewBatch()}
@@ -34,9 +37,11 @@ func newQueue(p *Port, i int) *queue {
 }
 
 // Caps implements dataplane.Queue. Received frames that were held come back in
-// blank ones, which bounds ReplyRoom.
+// blank ones, which bounds ReplyRoom. Checksums that a device completes would be
+// missing in the capture, and would make good what was corrupted.
 func (q *queue) Caps() dataplane.Caps {
 	c := q.inner.Caps()
+	c.TxCsum = false
 	if q.rx != nil {
 		c.ReplyRoom = min(c.ReplyRoom, c.FrameRoom)
 	}
@@ -46,6 +51,21 @@ func (q *queue) Caps() dataplane.Caps {
 // Err implements dataplane.Queue. A failed capture is no failure of the device:
 // see Port.CaptureErr.
 func (q *queue) Err() error { return q.inner.Err() }
+
+// Attach implements dataplane.Attacher for the queue below, if that does.
+func (q *queue) Attach() error {
+	if a, ok := q.inner.(dataplane.Attacher); ok {
+		return a.Attach()
+	}
+	return nil
+}
+
+// Detach implements dataplane.Attacher.
+func (q *queue) Detach() {
+	if a, ok := q.inner.(dataplane.Attacher); ok {
+		a.Detach()
+	}
+}
 
 // Rx implements dataplane.Queue, and sends the held frames that are due.
 func (q *queue) Rx(b *dataplane.Batch) int {

@@ -12,7 +12,8 @@
 //
 // Checksums are real and not vouched for (no MetaCsumGood). With two or more
 // queues the sending side does what a NIC would: it steers TCP by the symmetric
-// Toeplitz hash of its 4-tuple, everything else (also fragments) to queue 0.
+// Toeplitz hash of its 4-tuple. It also does what a NIC cannot and steers ICMP errors to
+// the queue of the flow they are about (package steer). Everything else goes to queue 0.
 //
 // Frames sent before the other side opens wait in the ring. After it closed,
 // Err is ErrPeerClosed and frames sent count as TxErrors. Here TxErrors is

@@ -329,6 +329,33 @@ func TestRSS_003_SteeringMatchesPrediction(t *testing.T) {
 	require.Equal(t, 2000, got)
 }
 
+// An ICMP error arrives where the segments of its flow do, with their hash.
+func TestRSS_003_ErrorsFollowTheirFlow(t *testing.T) {
+	pa, pb := pair(t, Config{Queues: 4})
+	batch := dataplane.NewBatch()
+	used := map[int]bool{}
+	for n := range 64 {
+		segment := tcp4(nil, uint16(n))
+		quote := tcp4(nil, uint16(n))[14:42] // of the other direction: turn it round
+		for _, f := range [][2]int{{12, 16}, {13, 17}, {14, 18}, {15, 19}, {20, 22}, {21, 23}} {
+			quote[f[0]], quote[f[1]] = quote[f[1]], quote[f[0]]
+		}
+		icmp := append(tcp4(nil, 0)[:34], 3, 1, 0, 0, 0, 0, 0, 0)
+		icmp[23], icmp[17], icmp[29] = 1, byte(20+8+len(quote)), 77 // by a router elsewhere
+		icmp = append(icmp, quote...)
+		for _, f := range [][]byte{segment, icmp} {
+			send(t, pa.Queue(n%4), 1, func(_ int, d []byte) []byte { return append(d, f...) })
+		}
+		to, hash, ok := pa.w.steer.Frame(segment)
+		require.True(t, ok)
+		used[int(to)] = true
+		require.Equal(t, 2, pb.Queue(int(to)).Rx(batch))
+		require.Equal(t, []dataplane.Meta{{Hash: hash, Flags: dataplane.MetaHash}, {Hash: hash, Flags: dataplane.MetaHash}}, batch.Meta[:2])
+		pb.Queue(int(to)).Settle(batch)
+	}
+	require.Len(t, used, 4)
+}
+
 func randomise(rng *rand.Rand, parts ...[]byte) {
 	for _, p := range parts {
 		for i := range p {
@@ -374,24 +401,6 @@ func tcp6() []byte {
 	d := make([]byte, 14+40+20)
 	d[12], d[13], d[14], d[20], d[21] = 0x86, 0xdd, 0x60, 6, 64
 	return d
-}
-
-func FuzzSteer(f *testing.F) {
-	f.Add(tcp4(nil, 80))
-	f.Add(tcp6())
-	pa, _, err := Pair(Config{Queues: 3})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, d []byte) {
-		if len(d) < minFrame {
-			return
-		}
-		to, extra := pa.(*port).w.steer(d)
-		require.Less(t, to, uint32(3))
-		require.Equal(t, extra == 0, extra&hashBit == 0)
-		require.Zero(t, extra&(hashBit-1))
-	})
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -157,7 +157,7 @@ func TestNoLostWakeUp(t *testing.T) {
 			// A frame whose tuple belongs to the last queue, both ways (the hash is symmetric).
 			port := 0
 			for queues > 1 {
-				if to, _ := pa.w.steer(syn(port, nil)); int(to) == queues-1 {
+				if to, _, _ := pa.w.steer.Frame(syn(port, nil)); int(to) == queues-1 {
 					break
 				}
 				port++
@@ -193,7 +193,7 @@ func TestNoLostWakeUpFanIn(t *testing.T) {
 			}
 		})
 	}
-	to, _ := pa.w.steer(tcp4(nil, 1))
+	to, _, _ := pa.w.steer.Frame(tcp4(nil, 1))
 	want[to] = queues * each
 	wg.Go(func() {
 		batch := dataplane.NewBatch()

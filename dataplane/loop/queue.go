@@ -69,7 +69,7 @@ func (q *queue) Caps() dataplane.Caps {
 		Burst:     dataplane.BatchSize,
 		ReplyRoom: slotSize,
 		FrameRoom: slotSize,
-		RxHash:    q.w.hash != nil,
+		RxHash:    q.w.steer != nil,
 		Blocking:  true,
 	}
 }
@@ -161,8 +161,8 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 	}
 	down := q.peer.closed.Load()
 	data, verdict, handle := b.Data[:n], b.Verdict[:n], b.Handle[:n]
-	arena, hash, to := q.w.arena, q.w.hash, uint32(0)
-	kept, sent, bytes, dirty := 0, 0, 0, uint32(0)
+	arena, table := q.w.arena, q.w.steer
+	to, kept, sent, bytes, dirty := uint16(0), 0, 0, 0, uint32(0)
 	r := q.out[0]
 	for i := range data {
 		idx := uint32(handle[i])
@@ -180,10 +180,12 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 				copy(q.w.frame(idx), d) // resliced from the front
 			}
 			e := uint64(idx)<<lenBits | uint64(len(d))
-			if hash != nil {
-				var extra uint64
-				to, extra = q.w.steer(d)
-				e |= extra
+			if table != nil {
+				var hash uint32
+				var ok bool
+				if to, hash, ok = table.Frame(d); ok {
+					e |= uint64(hash)<<hashPos | hashBit
+				}
 				r = q.out[to]
 			}
 			if !r.push(e) {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/steer"
 	"github.com/fastsyn/fastsyn/hugepages"
 	"github.com/fastsyn/fastsyn/rss"
 )
@@ -93,8 +94,7 @@ type wire struct {
 	name  string
 	cfg   Config
 	arena []byte
-	hash  *rss.Toeplitz // nil with one queue
-	reta  rss.RETA      // nil with one queue
+	steer *steer.Table // nil with one queue
 	side  [2]*port
 	// state is the debug view of each frame, written by its owner; nil unless poisoning.
 	state []frameState
@@ -114,10 +114,11 @@ func newWire(name string, c Config) (*wire, error) {
 	w.arena = arena.Bytes()
 	runtime.AddCleanup(w, func(a *hugepages.Arena) { _ = a.Free() }, arena)
 	if c.Queues > 1 {
-		w.hash = rss.New(rss.SymmetricKey)
-		if w.reta, err = rss.NewRETA(retaSize, c.Queues); err != nil {
+		reta, err := rss.NewRETA(retaSize, c.Queues)
+		if err != nil {
 			return nil, fmt.Errorf("loop: %q: %w", name, err)
 		}
+		w.steer = steer.New(rss.SymmetricKey, reta)
 	}
 	if c.Poison {
 		w.state = make([]frameState, homes*c.Frames)
@@ -188,10 +189,10 @@ func (p *port) Info() dataplane.Info {
 		Queues: p.w.cfg.Queues,
 		Up:     peer.open.Load() && !peer.closed.Load() && !p.stop.closed.Load(),
 	}
-	if p.w.hash != nil {
-		key := p.w.hash.Key()
+	if p.w.steer != nil {
+		key := p.w.steer.Key()
 		info.RSSKey = key[:]
-		info.RETA = append([]uint16(nil), p.w.reta...)
+		info.RETA = p.w.steer.RETA()
 	}
 	return info
 }

@@ -74,6 +74,19 @@ func BenchmarkPutTCP(b *testing.B) {
 	}
 }
 
+func BenchmarkPutTCPOffload(b *testing.B) {
+	for _, c := range benchSegments() {
+		b.Run("kind="+c.name, func(b *testing.B) {
+			buf := make([]byte, 2048)
+			for b.Loop() {
+				if PutTCPOffload(buf, &c.s, c.payload) == 0 {
+					b.Fatal("0")
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkChecksum(b *testing.B) {
 	for _, n := range []int{20, 40, 60, 128, 536, 1460, 9000, 65535} {
 		b.Run(fmt.Sprintf("len=%d", n), func(b *testing.B) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -100,4 +101,36 @@ func TestNET_009_PseudoSum(t *testing.T) {
 	}
 	h := unhex(t, "c6336402 c0000201 0006 0028")
 	require.Equal(t, naiveSum(h), PseudoSum(addr(cli4), addr(srv4), ProtoTCP, 40))
+}
+
+// Folding crosswise equals folding step by step, and verifying by remainder
+// equals comparing the fold with all ones (RFC 1071 §2).
+func TestFold(t *testing.T) {
+	slow := func(s uint64) uint16 {
+		for s > 0xffff {
+			s = s>>16 + s&0xffff
+		}
+		return uint16(s)
+	}
+	check := func(s uint64) {
+		require.Equal(t, slow(s), fold64(s), "%#x", s)
+		if s != 0 {
+			require.Equal(t, fold64(s) == 0xffff, s%0xffff == 0, "%#x", s)
+		}
+	}
+	edges := []uint64{0, 1, 0xfffe, 0xffff, 0x10000, 0xfffeffff, 0xffff0000, 0xffffffff, 1 << 32, 0xffff_0000_0000, 0xffffffff_00000000, 0xffffffff_00000001, math.MaxUint64}
+	for _, a := range edges {
+		for _, b := range edges {
+			check(a)
+			check(a + b)
+			check(a - b)
+			check(a * b)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100000 {
+		s := r.Uint64() >> r.IntN(64)
+		check(s)
+		check(s - s%0xffff)
+	}
 }

@@ -160,7 +160,62 @@ func PutSACK(b []byte, blocks []SACKBlock, room int) int {
 // short or the packet exceeds the length field of IP. s.Len and s.Path are
 // ignored, the urgent pointer and reserved bits are 0, and payload may be nil, or
 // lie anywhere in b: it is moved before anything is written.
-func PutTCP(b []byte, s *Segment, payload []byte) int { return PutTCPExtra(b, s, nil, payload) }
+func PutTCP(b []byte, s *Segment, payload []byte) int {
+	if len(payload) == 0 && s.Local.Is4() && len(b) >= IPv4Len+TCPLen+20 {
+		if n := putCommon4(b, s); n != 0 {
+			return n
+		}
+	}
+	return PutTCPExtra(b, s, nil, payload)
+}
+
+// putCommon4 is PutTCP without text over IPv4 for the three layouts of options of
+// which a handshake consists, the same as those that parseTCP reads in
+// registers: all words are written whole, at places known beforehand. It returns
+// 0 for any other. b has room for the longest.
+func putCommon4(b []byte, s *Segment) int {
+	o := &s.Opt
+	if s.Flags&FlagSYN != 0 {
+		const all = HasMSS | HasSACKPermitted | HasTimestamps | HasWScale
+		if o.Has&(all|HasFastOpen) != all {
+			return 0
+		}
+		p := (*[20]byte)(b[IPv4Len+TCPLen:])
+		mss, ts := uint64(OptMSS<<24|4<<16|uint32(o.MSS))<<32|0x0402080a, uint64(o.TSVal)<<32|uint64(o.TSEcr)
+		ws := 0x01030300 | uint32(min(o.WScale, 14))
+		be.PutUint64(p[0:8], mss)
+		be.PutUint64(p[8:16], ts)
+		be.PutUint32(p[16:20], ws)
+		return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 20, mss>>32+mss&0xffffffff+ts>>32+ts&0xffffffff+uint64(ws))
+	}
+	if o.Has&HasTimestamps != 0 {
+		p := (*[12]byte)(b[IPv4Len+TCPLen:])
+		ts := uint64(o.TSVal)<<32 | uint64(o.TSEcr)
+		be.PutUint32(p[0:4], 0x0101080a)
+		be.PutUint64(p[4:12], ts)
+		return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 12, 0x0101080a+ts>>32+ts&0xffffffff)
+	}
+	return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 0, 0)
+}
+
+// putHeaders4 writes the headers of a segment without text and with opt bytes of
+// options, whose sum is osum, and returns the length of the packet.
+func putHeaders4(p *[IPv4Len + TCPLen]byte, s *Segment, opt uint32, osum uint64) int {
+	n := IPv4Len + TCPLen + opt
+	src, dst := s.Local.V4(), s.Remote.V4()
+	addrs := uint64(src) + uint64(dst)
+	w0, w2 := 0x4500_0000|uint32(s.TOS)<<16|n, uint32(DefaultTTL<<24|ProtoTCP<<16)
+	w2 |= uint32(^fold64(addrs + uint64(w0) + 0x4000 + uint64(w2)))
+	be.PutUint64(p[0:8], uint64(w0)<<32|0x4000)
+	be.PutUint64(p[8:16], uint64(w2)<<32|uint64(src))
+	ports := uint32(s.LocalPort)<<16 | uint32(s.RemotePort)
+	be.PutUint64(p[16:24], uint64(dst)<<32|uint64(ports))
+	ctl := (TCPLen+opt)<<26 | uint32(s.Flags&0x1ff)<<16 | uint32(s.Win)
+	be.PutUint64(p[24:32], uint64(s.Seq)<<32|uint64(s.Ack))
+	osum += addrs + uint64(ports) + uint64(s.Seq) + uint64(s.Ack) + uint64(ctl) + uint64(ProtoTCP+TCPLen+opt)
+	be.PutUint64(p[32:40], uint64(ctl)<<32|uint64(^fold64(osum))<<16)
+	return int(n)
+}
 
 // PutTCPExtra is PutTCP with extra option bytes (from PutSACK) after those of
 // s.Opt. Their length must be a multiple of 4 and fit, else it returns 0.

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -181,4 +183,25 @@ func TestViews(t *testing.T) {
 	require.Equal(t, "x", string(m.Body()))
 	_, ok = ParseIPv6(b[:len(b)-1])
 	require.False(t, ok)
+}
+
+// What PutTCP writes at places known beforehand is what the general code writes,
+// for every set of options and buffers around the length that it takes.
+func TestPutTCPLayoutsAgree(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200000 {
+		s := Segment{
+			Tuple: Tuple{Remote: Addr4(r.Uint32()), Local: Addr4(r.Uint32()), RemotePort: uint16(r.Uint32()), LocalPort: uint16(r.Uint32())},
+			Seq:   Seq(r.Uint32()), Ack: Seq(r.Uint32()), Flags: Flags(r.Uint32()), Win: uint16(r.Uint32()), TOS: uint8(r.Uint32()), Len: r.Uint32(),
+			Opt: Options{Has: OptionSet(r.Uint32()), MSS: uint16(r.Uint32()), WScale: uint8(r.Uint32()), TSVal: r.Uint32(), TSEcr: r.Uint32()},
+		}
+		if r.IntN(2) == 0 {
+			s.Opt.Has = HasMSS | HasSACKPermitted | HasTimestamps | HasWScale
+		}
+		got, want := bytes.Repeat([]byte{0xaa}, 120), bytes.Repeat([]byte{0xaa}, 120)
+		size := 30 + r.IntN(91)
+		n := PutTCP(got[:size], &s, nil)
+		require.Equal(t, PutTCPExtra(want[:size], &s, nil, nil), n)
+		require.Equal(t, want, got, "%+v", s)
+	}
 }

@@ -266,9 +266,13 @@ func FuzzPutTCP(f *testing.F) {
 		// The payload may already lie anywhere in the buffer.
 		in := buf[min(n+int(at), len(buf)-len(payload)):][:len(payload)]
 		copy(in, payload)
+		off := bytes.Clone(buf)
 		m := PutTCP(buf[n:], &s, in)
 		require.Equal(t, PacketLen(&s, len(payload)), m)
 		frame := buf[:n+m]
+		require.Equal(t, m, PutTCPOffload(off[n:], &s, off[min(n+int(at), len(buf)-len(payload)):][:len(payload)]))
+		complete(t, off[n:n+m])
+		require.True(t, bytes.Equal(frame, off[:n+m]), "completed by the device: %x", off[:n+m])
 
 		var p Packet
 		r := Parse(frame, false, &p)

@@ -128,7 +128,7 @@ func parse4(frame []byte, off int, csumGood bool, p *Packet) Reason {
 		if ihl > IPv4Len {
 			s += uint64(Sum(b[IPv4Len:ihl]))
 		}
-		if fold64(s) != 0xffff {
+		if s%0xffff != 0 {
 			return ReasonBadIPChecksum
 		}
 	}
@@ -370,7 +370,7 @@ func parseTCP(b []byte, addrs uint64, csumGood bool, p *Packet) Reason {
 		if summed < len(b) {
 			sum += uint64(Sum(b[summed:]))
 		}
-		if fold64(sum) != 0xffff {
+		if sum%0xffff != 0 {
 			return ReasonBadTCPChecksum
 		}
 	}

@@ -32,7 +32,13 @@ type rig struct {
 
 func newRig(t *testing.T, engine handshake.Config) *rig {
 	t.Helper()
-	r := &rig{port: dptest.NewPort(t, dptest.PortConfig{}), now: 1_700_000_000_000_000_000}
+	return newRigOn(t, dptest.PortConfig{}, Config{Engine: engine})
+}
+
+// newRigOn is newRig with a port of some shape, and what c says about the worker.
+func newRigOn(t *testing.T, port dptest.PortConfig, c Config) *rig {
+	t.Helper()
+	r := &rig{port: dptest.NewPort(t, port), now: 1_700_000_000_000_000_000}
 	r.hw = [6]byte(r.port.Info().MAC)
 	net, err := NewNet(r.hw, prefixes("10.0.0.2/24", "2001:db8::2/64"), nil, []netip.Addr{netip.MustParseAddr("10.0.0.254")})
 	require.NoError(t, err)
@@ -42,7 +48,8 @@ func newRig(t *testing.T, engine handshake.Config) *rig {
 	require.NoError(t, err)
 	h, err := secret.Hasher()
 	require.NoError(t, err)
-	r.Worker, err = New(Config{Port: r.port, Net: net, Engine: engine, Hasher: h, Ring: ring, Clock: func() int64 { return r.now }, CPU: -1})
+	c.Port, c.Net, c.Hasher, c.Ring, c.Clock, c.CPU = r.port, net, h, ring, func() int64 { return r.now }, -1
+	r.Worker, err = New(c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Free()) })
 	return r
@@ -345,6 +352,23 @@ func TestReplyIsRetransmitted(t *testing.T) {
 	}
 }
 
+// unreachable is the ICMP error of a router, sent to hw, about an IPv4 frame of ours.
+func unreachable(hw [6]byte, frame []byte) []byte {
+	b := make([]byte, 256)
+	l := wire.Link{Dst: hw, Src: peerHW}
+	n := wire.PutLink(b, &l, wire.EtherTypeIPv4)
+	ip, quote := b[n:], frame[14:]
+	copy(ip, []byte{0x45, 0, 0, byte(28 + len(quote)), 0, 0, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 99})
+	copy(ip[16:20], quote[12:16])
+	copy(ip[20:], []byte{3, 1, 0, 0, 0, 0, 0, 0})
+	n += 28 + copy(ip[28:], quote)
+	sum := wire.Checksum(ip[:20], 0)
+	ip[10], ip[11] = byte(sum>>8), byte(sum)
+	sum = wire.Checksum(b[34:n], 0)
+	ip[22], ip[23] = byte(sum>>8), byte(sum)
+	return b[:n]
+}
+
 func TestLSN_021_ICMPErrorRemovesTheHalfOpen(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64, Cookies: handshake.CookiesNever})
 	app, err := r.AddApp(Callbacks{})
@@ -352,19 +376,8 @@ func TestLSN_021_ICMPErrorRemovesTheHalfOpen(t *testing.T) {
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	out := r.send(t, tcpFrame(r, syn(own4, peer4, 80), 0))
 	require.Len(t, out, 1)
-	quote := out[0][14:]
-	b := make([]byte, 256)
-	l := wire.Link{Dst: r.hw, Src: peerHW}
-	n := wire.PutLink(b, &l, wire.EtherTypeIPv4)
-	ip := b[n:]
-	copy(ip, []byte{0x45, 0, 0, byte(28 + len(quote)), 0, 0, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 2, 3, 1, 0, 0, 0, 0, 0, 0})
-	n += 28 + copy(ip[28:], quote)
-	sum := wire.Checksum(ip[:20], 0)
-	ip[10], ip[11] = byte(sum>>8), byte(sum)
-	sum = wire.Checksum(b[34:n], 0)
-	ip[22], ip[23] = byte(sum>>8), byte(sum)
 	require.Equal(t, uint64(1), r.Engine().HalfOpen)
-	require.Empty(t, r.send(t, b[:n]))
+	require.Empty(t, r.send(t, unreachable(r.hw, out[0])))
 	require.Zero(t, r.Engine().HalfOpen)
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -10,7 +11,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
-	_ "github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -23,6 +24,12 @@ type pair struct {
 
 func newPair(t testing.TB, engine handshake.Config, src Source) *pair {
 	t.Helper()
+	return newPairOn(t, engine, src, func(p dataplane.Port) dataplane.Port { return p })
+}
+
+// newPairOn is newPair with both ends of the wire decorated.
+func newPairOn(t testing.TB, engine handshake.Config, src Source, decorate func(dataplane.Port) dataplane.Port) *pair {
+	t.Helper()
 	p := &pair{now: 1_700_000_000_000_000_000}
 	name := "loop:" + t.Name()
 	secret, err := cookie.NewSecret([]byte("0123456789abcdef0123456789abcdef"))
@@ -31,6 +38,7 @@ func newPair(t testing.TB, engine handshake.Config, src Source) *pair {
 		port, err := dataplane.Open(name)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, port.Close()) })
+		port = decorate(port)
 		pfx := []netip.Prefix{netip.MustParsePrefix(addr), netip.MustParsePrefix(map[bool]string{true: "2001:db8::1/64", false: "2001:db8::2/64"}[src == nil])}
 		net, err := NewNet([6]byte(port.Info().MAC), pfx, nil, nil)
 		require.NoError(t, err)
@@ -172,6 +180,69 @@ func TestLoopRefused(t *testing.T) {
 	require.Greater(t, o.refused, 100)
 	require.Zero(t, o.done)
 	require.Zero(t, o.inflight)
+}
+
+// With several queues an ICMP error reaches the worker that owns the flow it is about.
+func TestLSN_021_ErrorsReachTheOwner(t *testing.T) {
+	const queues, flows = 4, 64
+	ours, theirs, err := loop.Pair(loop.Config{Queues: queues})
+	require.NoError(t, err)
+	secret := cookie.RandomSecret()
+	now := time.Now()
+	ring, err := cookie.NewRing(secret, now, cookie.RingConfig{})
+	require.NoError(t, err)
+	net, err := NewNet([6]byte(ours.Info().MAC), prefixes("10.0.0.2/24"), nil, nil)
+	require.NoError(t, err)
+	var workers []*Worker
+	for i := range queues {
+		h, err := secret.Hasher()
+		require.NoError(t, err)
+		w, err := New(Config{
+			ID: i, Port: ours, Net: net, Engine: handshake.Config{MaxFlows: 1024, Cookies: handshake.CookiesNever}, Hasher: h, Ring: ring,
+			Clock: now.UnixNano, CPU: -1,
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, w.Free()) })
+		app, err := w.AddApp(Callbacks{})
+		require.NoError(t, err)
+		require.NoError(t, w.Listen(wire.Addr{}, 80, app))
+		workers = append(workers, w)
+	}
+	batch := dataplane.NewBatch()
+	send := func(frame []byte) {
+		require.Equal(t, 1, theirs.Queue(0).Blank(batch, 1))
+		batch.Data[0], batch.Verdict[0] = append(batch.Data[0], frame...), dataplane.Reply
+		require.Equal(t, 1, theirs.Queue(0).Settle(batch))
+	}
+	halfOpen := func() (n uint64) {
+		for _, w := range workers {
+			w.round()
+			n += w.Engine().HalfOpen
+		}
+		return n
+	}
+	r := &rig{hw: net.MAC}
+	for i := range flows {
+		s := syn(own4, peer4, 80)
+		s.RemotePort += uint16(i)
+		send(tcpFrame(r, s, 0))
+	}
+	require.EqualValues(t, flows, halfOpen())
+	var answers [][]byte
+	for i := range queues {
+		for theirs.Queue(i).Rx(batch) > 0 {
+			for _, d := range batch.Data[:batch.N] {
+				answers = append(answers, bytes.Clone(d))
+			}
+			theirs.Queue(i).Settle(batch)
+		}
+		require.NotZero(t, workers[i].Engine().HalfOpen, "every worker has some")
+	}
+	require.Len(t, answers, flows)
+	for _, a := range answers {
+		send(unreachable(net.MAC, a))
+	}
+	require.Zero(t, halfOpen())
 }
 
 func TestLoopAllocs(t *testing.T) {

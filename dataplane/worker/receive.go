@@ -81,7 +81,13 @@ func (w *Worker) answer(i int, s *wire.Segment) {
 		back.vlan = p.VLAN
 	}
 	n := back.put(b, w.mac, s.Local.Is4())
-	m := wire.PutTCP(b[n:], s, nil)
+	m := 0
+	if w.caps.TxCsum {
+		m = wire.PutTCPOffload(b[n:], s, nil)
+		w.rx.Meta[i].Flags |= dataplane.MetaTxCsum
+	} else {
+		m = wire.PutTCP(b[n:], s, nil)
+	}
 	if m == 0 {
 		return // no reply room: a driver's fault; the verdict stays Drop
 	}

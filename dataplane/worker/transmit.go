@@ -64,7 +64,13 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 		}
 	}
 	n := to.put(b, w.mac, out.Seg.Local.Is4())
-	m := wire.PutTCP(b[n:], &out.Seg, text)
+	m := 0
+	if w.caps.TxCsum {
+		m = wire.PutTCPOffload(b[n:], &out.Seg, text)
+		w.tx.Meta[i].Flags |= dataplane.MetaTxCsum
+	} else {
+		m = wire.PutTCP(b[n:], &out.Seg, text)
+	}
 	if m == 0 {
 		return
 	}

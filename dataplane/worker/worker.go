@@ -20,9 +20,12 @@ type Polling uint8
 
 // The ways to wait.
 const (
+	// Auto is Adaptive on queues that can sleep (dataplane.Caps.Blocking) and Busy
+	// on others, whose driver owns a device and wants a core for each.
+	Auto Polling = iota
 	// Adaptive spins for a while, then blocks in the driver until a frame, a
 	// timer or a bound: for machines that have other work.
-	Adaptive Polling = iota
+	Adaptive
 	// Busy never blocks: for cores that do nothing else.
 	Busy
 )
@@ -74,7 +77,7 @@ type Config struct {
 	Logger  *slog.Logger // nil: silent
 }
 
-// Worker is one core. Its exported methods, but for Do, Stats, Stop and Done,
+// Worker is one core. Its exported methods, but for Do, Stats, Polling, Stop and Done,
 // are for callbacks, Sources and functions passed to Do.
 type Worker struct {
 	cfg    Config
@@ -136,6 +139,12 @@ func New(cfg Config) (*Worker, error) {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.caps = w.queue.Caps()
+	if w.cfg.Polling == Auto {
+		w.cfg.Polling = Busy
+		if w.caps.Blocking {
+			w.cfg.Polling = Adaptive
+		}
+	}
 	w.flow.w = w
 	w.mac = bitsOf(cfg.Net.MAC)
 	w.now = cfg.Clock()
@@ -175,6 +184,9 @@ func (w *Worker) Close(id handshake.FlowID) { w.engine.Close(id) }
 
 // ID is the index of the worker and of its queue.
 func (w *Worker) ID() int { return w.cfg.ID }
+
+// Polling is how the worker waits: Adaptive or Busy.
+func (w *Worker) Polling() Polling { return w.cfg.Polling }
 
 // Net returns what the endpoint knows of its link.
 func (w *Worker) Net() *Net { return w.cfg.Net }
@@ -231,6 +243,13 @@ func (w *Worker) Run() {
 	if w.cfg.CPU >= 0 {
 		if err := pin(w.cfg.CPU); err != nil {
 			w.log.Warn("worker not pinned", "worker", w.cfg.ID, "cpu", w.cfg.CPU, "err", err)
+		}
+	}
+	if a, ok := w.queue.(dataplane.Attacher); ok {
+		if err := a.Attach(); err != nil {
+			w.log.Warn("queue not attached to the thread of its worker: it is slower than it could be", "worker", w.cfg.ID, "err", err)
+		} else {
+			defer a.Detach()
 		}
 	}
 	if w.cfg.ID == 0 {

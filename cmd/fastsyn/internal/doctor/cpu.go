@@ -6,12 +6,15 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/layout"
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/sysfs"
 )
 
 // cpuInfo returns the first CPU's entries of proc_cpuinfo(5).
 func (x *examination) cpuInfo() map[string]string {
 	out := map[string]string{}
-	for line := range strings.Lines(x.text("proc/cpuinfo")) {
+	for line := range strings.Lines(x.Text("proc/cpuinfo")) {
 		k, v, ok := strings.Cut(line, ":")
 		if !ok {
 			if len(out) > 0 {
@@ -67,7 +70,7 @@ func (x *examination) cpu() error {
 	}
 	if !has("constant_tsc", "nonstop_tsc") {
 		x.add("clock", Warn, "the TSC is not constant and non-stop", "reading the clock may be a system call, and latencies drift", guest)
-	} else if src := x.text("sys/devices/system/clocksource/clocksource0/current_clocksource"); src != "" && src != "tsc" && src != "kvm-clock" && src != "hyperv_clocksource_tsc_page" {
+	} else if src := x.Text("sys/devices/system/clocksource/clocksource0/current_clocksource"); src != "" && src != "tsc" && src != "kvm-clock" && src != "hyperv_clocksource_tsc_page" {
 		x.add("clock", Warn, "clock source "+src, "reading the clock is a system call, about 1 µs instead of 30 ns",
 			"as root: echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource")
 	} else {
@@ -78,7 +81,7 @@ func (x *examination) cpu() error {
 
 // topology looks at CPUs, hardware threads and NUMA nodes.
 func (x *examination) topology() error {
-	online, err := parseList(x.text("sys/devices/system/cpu/online"))
+	online, err := sysfs.ParseList(x.Text("sys/devices/system/cpu/online"))
 	if err != nil {
 		return fmt.Errorf("/sys/devices/system/cpu/online: %w", err)
 	}
@@ -89,9 +92,9 @@ func (x *examination) topology() error {
 	cores := map[string]bool{}
 	for _, c := range online {
 		dir := fmt.Sprintf("sys/devices/system/cpu/cpu%d/topology/", c)
-		cores[x.text(dir+"physical_package_id")+"/"+x.text(dir+"die_id")+"/"+x.text(dir+"core_id")] = true
+		cores[x.Text(dir+"physical_package_id")+"/"+x.Text(dir+"die_id")+"/"+x.Text(dir+"core_id")] = true
 	}
-	found := fmt.Sprintf("%s on %s", plural(len(online), "CPU", "CPUs"), plural(len(cores), "core", "cores"))
+	found := fmt.Sprintf("%s on %s", layout.Plural(len(online), "CPU", "CPUs"), layout.Plural(len(cores), "core", "cores"))
 	if len(online) < 2 {
 		x.add("cpus", Warn, found, "the worker shares its CPU with interrupts and everybody else", "give the machine more CPUs")
 	} else {
@@ -101,20 +104,20 @@ func (x *examination) topology() error {
 		x.add("smt", Note, "on: some CPUs are two threads of one core", "workers on both threads of a core get little more than one alone",
 			"pin one worker per core, or: echo off | sudo tee /sys/devices/system/cpu/smt/control")
 	}
-	for _, n := range x.names("sys/devices/system/node") {
-		if strings.HasPrefix(n, "node") && x.text("sys/devices/system/node/"+n+"/cpulist") != "" {
+	for _, n := range x.Names("sys/devices/system/node") {
+		if strings.HasPrefix(n, "node") && x.Text("sys/devices/system/node/"+n+"/cpulist") != "" {
 			x.nodes++
 		}
 	}
 	if x.nodes > 1 {
 		var s []string
 		for i := range 64 {
-			if l := x.text(fmt.Sprintf("sys/devices/system/node/node%d/cpulist", i)); l != "" {
+			if l := x.Text(fmt.Sprintf("sys/devices/system/node/node%d/cpulist", i)); l != "" {
 				s = append(s, fmt.Sprintf("node %d has CPUs %s", i, l))
 			}
 		}
 		x.add("numa", Note, strings.Join(s, ", "), "a worker away from its NIC's node pays for each frame and table line", "numactl -N NODE -m NODE fastsyn ..., NODE as shown under network")
-		if x.text("proc/sys/kernel/numa_balancing") == "1" {
+		if x.Text("proc/sys/kernel/numa_balancing") == "1" {
 			x.add("numa balancing", Note, "on", "the kernel unmaps pages to see who uses them: latency peaks", "sudo sysctl kernel.numa_balancing=0")
 		}
 	} else {
@@ -125,7 +128,7 @@ func (x *examination) topology() error {
 
 // allowed looks at what a cpuset or a quota leaves of the CPUs.
 func (x *examination) allowed() error {
-	allowed, err := parseList(x.status("Cpus_allowed_list"))
+	allowed, err := sysfs.ParseList(x.status("Cpus_allowed_list"))
 	if err != nil {
 		return fmt.Errorf("/proc/self/status: %w", err)
 	}
@@ -139,7 +142,7 @@ func (x *examination) allowed() error {
 		x.add("allowed", Note, fmt.Sprintf("this process may use %d of %d CPUs", mine, len(x.cpus)), "fewer workers than the machine could run",
 			"taskset, the cpuset of the cgroup, or docker run --cpuset-cpus")
 	}
-	for line := range strings.Lines(x.text("proc/self/cgroup")) {
+	for line := range strings.Lines(x.Text("proc/self/cgroup")) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
 			continue
@@ -147,11 +150,11 @@ func (x *examination) allowed() error {
 		var quota, period int64
 		switch {
 		case f[1] == "":
-			_, _ = fmt.Sscan(x.text("sys/fs/cgroup"+strings.TrimSuffix(f[2], "/")+"/cpu.max"), &quota, &period)
+			_, _ = fmt.Sscan(x.Text("sys/fs/cgroup"+strings.TrimSuffix(f[2], "/")+"/cpu.max"), &quota, &period)
 		case slices.Contains(strings.Split(f[1], ","), "cpu"):
 			dir := "sys/fs/cgroup/cpu" + strings.TrimSuffix(f[2], "/")
-			quota, _ = x.number(dir + "/cpu.cfs_quota_us")
-			period, _ = x.number(dir + "/cpu.cfs_period_us")
+			quota, _ = x.Number(dir + "/cpu.cfs_quota_us")
+			period, _ = x.Number(dir + "/cpu.cfs_period_us")
 		}
 		if quota > 0 && period > 0 {
 			x.add("quota", Warn, fmt.Sprintf("this cgroup may use %.3g CPUs", float64(quota)/float64(period)),
@@ -163,7 +166,7 @@ func (x *examination) allowed() error {
 
 // status returns a line of proc_pid_status(5).
 func (x *examination) status(key string) string {
-	for line := range strings.Lines(x.text("proc/self/status")) {
+	for line := range strings.Lines(x.Text("proc/self/status")) {
 		if k, v, ok := strings.Cut(line, ":"); ok && k == key {
 			return strings.TrimSpace(v)
 		}

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strconv"
-	"strings"
+	"os"
+	"runtime"
+
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/sysfs"
 )
 
 // Schema names the form of a Report in JSON. Fields are only added within a version.
@@ -51,15 +53,26 @@ type Report struct {
 type Machine struct {
 	Root fs.FS  // of a Linux system
 	Arch string // as GOARCH
-	// Device asks a network device, by ioctls.
-	Device func(name string) (Device, error)
+	// Device asks a network device, as ethtool.Ask does.
+	Device func(name string) (ethtool.Device, error)
+	// DPDK is what this program was built with, such as "DPDK 22.11.11", "" if without.
+	DPDK string
 	// Iface limits the network checks to one interface; "" for all of interest.
 	Iface string
+}
+
+// Local returns the machine that this process runs on.
+func Local() (Machine, error) {
+	if runtime.GOOS != "linux" {
+		return Machine{}, fmt.Errorf("doctor: the checks read /proc and /sys of Linux: %w here", errors.ErrUnsupported)
+	}
+	return Machine{Root: os.DirFS("/"), Arch: runtime.GOARCH, Device: ethtool.Ask}, nil
 }
 
 // examination is one run over a machine.
 type examination struct {
 	Machine
+	sysfs.Tree
 	area     string
 	findings []Finding
 
@@ -89,7 +102,7 @@ var areas = []struct {
 // Examine runs all checks. A check that fails, as opposed to one that finds
 // something, does not keep the others from running; err says which failed.
 func Examine(m Machine) (*Report, error) {
-	x := &examination{Machine: m}
+	x := &examination{Machine: m, Tree: sysfs.Tree{FS: m.Root}}
 	r := &Report{Schema: Schema, Count: map[Severity]int{OK: 0, Note: 0, Warn: 0, Bad: 0}, Errors: []string{}}
 	var failed error
 	for _, a := range areas {
@@ -113,76 +126,4 @@ func (x *examination) add(check string, s Severity, found, cost, fix string) {
 
 func (x *examination) ok(check, format string, args ...any) {
 	x.add(check, OK, fmt.Sprintf(format, args...), "", "")
-}
-
-// text returns a file without surrounding space, "" if it cannot be read.
-func (x *examination) text(name string) string {
-	b, err := fs.ReadFile(x.Root, name)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// number returns the number in a file, false if there is none.
-func (x *examination) number(name string) (int64, bool) {
-	n, err := strconv.ParseInt(x.text(name), 10, 64)
-	return n, err == nil
-}
-
-// names lists a directory, nothing if it is not there.
-func (x *examination) names(dir string) []string {
-	entries, err := fs.ReadDir(x.Root, dir)
-	if err != nil {
-		return nil
-	}
-	out := make([]string, 0, len(entries))
-	for _, e := range entries {
-		out = append(out, e.Name())
-	}
-	return out
-}
-
-func (x *examination) exists(name string) bool {
-	_, err := fs.Stat(x.Root, name)
-	return err == nil
-}
-
-// link returns the last element of what a symbolic link points to, "" if it is none.
-func (x *examination) link(name string) string {
-	to, err := fs.ReadLink(x.Root, name)
-	if err != nil {
-		return ""
-	}
-	return path.Base(to)
-}
-
-// parseList reads a list of CPUs or nodes such as "0-2,7", cpuset(7).
-func parseList(s string) ([]int, error) {
-	var out []int
-	for part := range strings.SplitSeq(strings.TrimSpace(s), ",") {
-		if part == "" {
-			continue
-		}
-		from, to, isRange := strings.Cut(part, "-")
-		a, err := strconv.Atoi(from)
-		b := a
-		if err == nil && isRange {
-			b, err = strconv.Atoi(to)
-		}
-		if err != nil || a < 0 || b < a || b > 1<<16 {
-			return nil, fmt.Errorf("list %q: want numbers and ranges such as 0-2,7", s)
-		}
-		for i := a; i <= b; i++ {
-			out = append(out, i)
-		}
-	}
-	return out, nil
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

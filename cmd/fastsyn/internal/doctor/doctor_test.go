@@ -13,6 +13,8 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -114,22 +116,22 @@ func poor() lab {
 	return l.del("usr/").del("sys/bus/pci/drivers/vfio-pci").del("sys/kernel/iommu_groups")
 }
 
-func devices(name string) (Device, error) {
+func devices(name string) (ethtool.Device, error) {
 	switch name {
 	case "eth0":
-		return Device{
+		return ethtool.Device{
 			Driver: "ice", RX: 2, Combined: 2, MaxCombined: 16, RingRX: 512, MaxRingRX: 8160, RSS: true, RETA: 512, Key: 52, Function: "toeplitz",
-			TCP4: "src dst", TCP6: "src dst sport dport", Features: []string{"GRO", "TSO"},
+			TCP4: "src dst", TCP6: "src dst sport dport", Features: map[string]ethtool.Feature{"rx-gro": {Active: true}, "rx-lro": {}, "tx-tcp-segmentation": {Active: true}},
 		}, nil
 	case "veth0":
-		return Device{Driver: "veth"}, nil
+		return ethtool.Device{Driver: "veth"}, nil
 	default:
-		return Device{}, errors.ErrUnsupported
+		return ethtool.Device{}, errors.ErrUnsupported
 	}
 }
 
-func good(string) (Device, error) {
-	return Device{
+func good(string) (ethtool.Device, error) {
+	return ethtool.Device{
 		Driver: "ice", RX: 2, Combined: 2, MaxCombined: 2, RingRX: 4096, MaxRingRX: 4096, RSS: true, RETA: 512, Key: 52, Function: "toeplitz",
 		TCP4: "src dst sport dport", TCP6: "src dst sport dport", Symmetric: true,
 	}, nil
@@ -152,7 +154,7 @@ func TestGolden(t *testing.T) {
 		name string
 		m    Machine
 	}{
-		{"plain", Machine{Root: plain(), Arch: "amd64", Device: good}},
+		{"plain", Machine{Root: plain(), Arch: "amd64", Device: good, DPDK: "DPDK 22.11.11"}},
 		{"poor", Machine{Root: poor(), Arch: "amd64", Device: devices}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +187,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestPlainMachineHasNothing(t *testing.T) {
-	r, err := Examine(Machine{Root: plain(), Arch: "amd64", Device: good})
+	r, err := Examine(Machine{Root: plain(), Arch: "amd64", Device: good, DPDK: "DPDK 22.11.11"})
 	require.NoError(t, err)
 	for _, f := range r.Findings {
 		require.Equal(t, OK, f.Severity, "%+v", f)
@@ -246,6 +248,9 @@ func TestSingleChecks(t *testing.T) {
 		{"kernel 6.1", "version", func(l lab) { l.set("proc/sys/kernel/osrelease", "6.1.0") }, Note, "6.1"},
 		{"squeezed", "backlog", func(l lab) { l.set("proc/net/softnet_stat", "1 0 ffff 0\n") }, Note, "65535 times"},
 		{"no NIC", "interfaces", func(l lab) { l.del("sys/class/net/").set("sys/class/net/lo/ifindex", "1") }, Note, "none but lo"},
+		{"built without DPDK", "this fastsyn", func(lab) {}, Note, "without DPDK"},
+		{"no free page", "memory", func(l lab) { l.set("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "13") }, Note, "26 MiB free"},
+		{"all promised", "memory", func(l lab) { l.set("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "512") }, Note, "0 B free"},
 		{"testpmd only", "library", func(l lab) { l.del("usr/").set("usr/bin/dpdk-testpmd", "") }, Note, "/usr/bin/dpdk-testpmd"},
 		{"no IOMMU", "iommu", func(l lab) { l.del("sys/kernel/iommu_groups") }, Note, "off"},
 		{"nothing bound", "devices", func(l lab) { l.del("sys/bus/pci/drivers/vfio-pci/0000") }, Note, "none"},
@@ -274,19 +279,19 @@ func TestARM64(t *testing.T) {
 func TestDevices(t *testing.T) {
 	for _, c := range []struct {
 		name, check string
-		dev         Device
+		dev         ethtool.Device
 		want        Severity
 		fix         string
 	}{
-		{"xor", "eth0 rss", Device{RSS: true, Function: "xor", TCP4: "src dst sport dport", TCP6: "src dst sport dport"}, Note, "hfunc toeplitz"},
-		{"addresses only", "eth0 rss", Device{RSS: true, Function: "toeplitz", TCP4: "src dst sport dport", TCP6: "src dst"}, Warn, "rx-flow-hash tcp6 sdfn"},
-		{"unknown hash", "eth0 rss", Device{RX: 4, Combined: 4}, Note, "afpacket does it in software"},
-		{"one queue of many", "eth0 queues", Device{RX: 1, Combined: 1, MaxCombined: 8}, Warn, "ethtool -L eth0 combined 2"},
-		{"one queue", "eth0 queues", Device{RX: 1}, Note, "rps_cpus"},
-		{"short ring", "eth0 ring", Device{RingRX: 256, MaxRingRX: 8192}, Note, "ethtool -G eth0 rx 4096"},
+		{"xor", "eth0 rss", ethtool.Device{RSS: true, Function: "xor", TCP4: "src dst sport dport", TCP6: "src dst sport dport"}, Note, "hfunc toeplitz"},
+		{"addresses only", "eth0 rss", ethtool.Device{RSS: true, Function: "toeplitz", TCP4: "src dst sport dport", TCP6: "src dst"}, Warn, "rx-flow-hash tcp6 sdfn"},
+		{"unknown hash", "eth0 rss", ethtool.Device{RX: 4, Combined: 4}, Note, "afpacket does it in software"},
+		{"one queue of many", "eth0 queues", ethtool.Device{RX: 1, Combined: 1, MaxCombined: 8}, Warn, "ethtool -L eth0 combined 2"},
+		{"one queue", "eth0 queues", ethtool.Device{RX: 1}, Note, "rps_cpus"},
+		{"short ring", "eth0 ring", ethtool.Device{RingRX: 256, MaxRingRX: 8192}, Note, "ethtool -G eth0 rx 4096"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := find(examine(t, Machine{Root: plain(), Device: func(string) (Device, error) { return c.dev, nil }}), c.check)
+			got := find(examine(t, Machine{Root: plain(), Device: func(string) (ethtool.Device, error) { return c.dev, nil }}), c.check)
 			require.Len(t, got, 1)
 			require.Equal(t, c.want, got[0].Severity)
 			require.Contains(t, got[0].Fix, c.fix)
@@ -324,23 +329,10 @@ func TestFailingChecks(t *testing.T) {
 	require.Contains(t, b.String(), "failed: cpu: /proc/cpuinfo is empty")
 	require.Contains(t, b.String(), "\x1b[36mnote\x1b[0m")
 
-	_, err = Examine(Machine{Root: plain(), Device: func(string) (Device, error) { return Device{}, errors.New("gone") }})
+	_, err = Examine(Machine{Root: plain(), Device: func(string) (ethtool.Device, error) { return ethtool.Device{}, errors.New("gone") }})
 	require.ErrorContains(t, err, "network: eth0: gone")
 	_, err = Examine(Machine{Root: plain().set("proc/stat", "cpu 1 2").set("proc/cpuinfo", "flags : hypervisor"), Device: good})
 	require.ErrorContains(t, err, "virtualisation: /proc/stat")
-}
-
-func TestParseList(t *testing.T) {
-	got, err := parseList("0-2,7\n")
-	require.NoError(t, err)
-	require.Equal(t, []int{0, 1, 2, 7}, got)
-	got, err = parseList("")
-	require.NoError(t, err)
-	require.Empty(t, got)
-	for _, s := range []string{"x", "2-1", "-3", "1-", "0-99999999"} {
-		_, err := parseList(s)
-		require.Error(t, err, s)
-	}
 }
 
 func TestThisMachine(t *testing.T) {

@@ -6,31 +6,15 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-)
 
-// Device is what a network device tells by ioctl (SIOCETHTOOL). Zero values mean
-// that it does not tell.
-type Device struct {
-	Driver, Bus string
-	// RX is the number of receive queues in use, Combined and MaxCombined the
-	// queue pairs in use and to be had.
-	RX, Combined, MaxCombined uint32
-	RingRX, MaxRingRX         uint32 // descriptors of a receive queue
-	// RSS facts: whether the device tells them, how many table entries and key bytes, and the function.
-	RSS       bool
-	RETA, Key uint32
-	Function  string // toeplitz, xor, crc32 or ""
-	Symmetric bool   // the key repeats every 16 bits, so both directions hash alike
-	// TCP4 and TCP6 are what is hashed for TCP, as in "src dst sport dport".
-	TCP4, TCP6 string
-	Features   []string // offloads that are on, of those that matter
-}
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
+)
 
 // maxInterfaces bounds the report of a machine with containers by the hundred.
 const maxInterfaces = 8
 
 func (x *examination) network() error {
-	names := x.names("sys/class/net")
+	names := x.Names("sys/class/net")
 	if x.Iface != "" {
 		if !slices.Contains(names, x.Iface) {
 			return fmt.Errorf("--iface %s: no such interface; there are %s", x.Iface, strings.Join(names, ", "))
@@ -40,10 +24,10 @@ func (x *examination) network() error {
 	var shown []string
 	for _, physical := range []bool{true, false} { // devices first
 		for _, n := range names {
-			if n == "lo" || x.exists("sys/class/net/"+n+"/device") != physical || !x.exists("sys/class/net/"+n+"/ifindex") {
+			if n == "lo" || x.Exists("sys/class/net/"+n+"/device") != physical || !x.Exists("sys/class/net/"+n+"/ifindex") {
 				continue
 			}
-			if physical || x.text("sys/class/net/"+n+"/operstate") == "up" {
+			if physical || x.Text("sys/class/net/"+n+"/operstate") == "up" {
 				shown = append(shown, n)
 			}
 		}
@@ -69,7 +53,7 @@ func (x *examination) iface(name string) error {
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	driver := x.link(dir + "device/driver")
+	driver := x.Link(dir + "device/driver")
 	if driver == "" {
 		driver = dev.Driver
 	}
@@ -77,13 +61,13 @@ func (x *examination) iface(name string) error {
 	if driver != "" {
 		found = append(found, driver)
 	}
-	if speed, ok := x.number(dir + "speed"); ok && speed > 0 {
+	if speed, ok := x.Number(dir + "speed"); ok && speed > 0 {
 		found = append(found, fmt.Sprintf("%d Mbit/s", speed))
 	}
-	if mtu := x.text(dir + "mtu"); mtu != "" {
+	if mtu := x.Text(dir + "mtu"); mtu != "" {
 		found = append(found, "MTU "+mtu)
 	}
-	if state := x.text(dir + "operstate"); state == "down" || state == "lowerlayerdown" {
+	if state := x.Text(dir + "operstate"); state == "down" || state == "lowerlayerdown" {
 		severity := Note // a socket without a cable is no fault
 		if name == x.Iface {
 			severity = Warn
@@ -98,17 +82,17 @@ func (x *examination) iface(name string) error {
 		x.add(name+" ring", Note, fmt.Sprintf("%d receive descriptors of %d", dev.RingRX, dev.MaxRingRX), "bursts of SYNs longer than that are lost in the NIC",
 			fmt.Sprintf("sudo ethtool -G %s rx %d", name, min(dev.MaxRingRX, 4096)))
 	}
-	if len(dev.Features) > 0 {
-		x.add(name+" offloads", Note, strings.Join(dev.Features, ", "), "segments arrive merged and without checksums, so traces show what the wire did not carry",
+	if on := merging(&dev); len(on) > 0 {
+		x.add(name+" offloads", Note, strings.Join(on, ", "), "segments arrive merged and without checksums, so traces show what the wire did not carry",
 			"open the port with offloads=off: afpacket:"+name+"?offloads=off")
 	}
-	if node, ok := x.number(dir + "device/numa_node"); ok && node >= 0 && x.nodes > 1 {
+	if node, ok := x.Number(dir + "device/numa_node"); ok && node >= 0 && x.nodes > 1 {
 		x.add(name+" numa", Note, fmt.Sprintf("on node %d", node), "workers elsewhere read each frame across the interconnect",
-			fmt.Sprintf("pin workers to CPUs %s", x.text(fmt.Sprintf("sys/devices/system/node/node%d/cpulist", node))))
+			fmt.Sprintf("pin workers to CPUs %s", x.Text(fmt.Sprintf("sys/devices/system/node/node%d/cpulist", node))))
 	}
 	var lost int64
 	for _, c := range []string{"rx_missed_errors", "rx_fifo_errors", "rx_dropped"} {
-		if n, ok := x.number(dir + "statistics/" + c); ok {
+		if n, ok := x.Number(dir + "statistics/" + c); ok {
 			lost += n
 		}
 	}
@@ -119,10 +103,26 @@ func (x *examination) iface(name string) error {
 	return nil
 }
 
+// merging returns the active offloads that change what a packet socket sees.
+func merging(dev *ethtool.Device) (on []string) {
+	for _, f := range []struct{ feature, label string }{
+		{"rx-gro", "GRO"},
+		{"rx-gro-hw", "GRO in hardware"},
+		{"tx-generic-segmentation", "GSO"},
+		{"rx-lro", "LRO"},
+		{"tx-tcp-segmentation", "TSO"},
+	} {
+		if dev.Active(f.feature) {
+			on = append(on, f.label)
+		}
+	}
+	return on
+}
+
 // queues looks at how many CPUs the kernel can receive on.
-func (x *examination) queues(name string, dev Device) {
+func (x *examination) queues(name string, dev ethtool.Device) {
 	rx, tx := 0, 0
-	for _, q := range x.names("sys/class/net/" + name + "/queues") {
+	for _, q := range x.Names("sys/class/net/" + name + "/queues") {
 		switch {
 		case strings.HasPrefix(q, "rx-"):
 			rx++
@@ -152,7 +152,7 @@ func (x *examination) queues(name string, dev Device) {
 }
 
 // rss looks at whether the device hashes as rss.Predict expects.
-func (x *examination) rss(name string, dev Device) {
+func (x *examination) rss(name string, dev ethtool.Device) {
 	const whole = "src dst sport dport"
 	if !dev.RSS {
 		if dev.RX > 1 || dev.Combined > 1 {

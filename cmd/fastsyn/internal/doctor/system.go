@@ -76,7 +76,7 @@ func (x *examination) privileges() error {
 
 // kernel looks at the version and at settings that matter to packet sockets.
 func (x *examination) kernel() error {
-	release := x.text("proc/sys/kernel/osrelease")
+	release := x.Text("proc/sys/kernel/osrelease")
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		return fmt.Errorf("/proc/sys/kernel/osrelease %q: %w", release, err)
@@ -93,12 +93,12 @@ func (x *examination) kernel() error {
 		x.ok("version", "%s", release)
 	}
 	x.buffers()
-	if n, there := x.number("proc/sys/net/core/bpf_jit_enable"); there && n == 0 {
+	if n, there := x.Number("proc/sys/net/core/bpf_jit_enable"); there && n == 0 {
 		x.add("bpf jit", Warn, "off", "the program that spreads frames over queues=N is interpreted", "sudo sysctl net.core.bpf_jit_enable=1")
 	} else if there {
 		x.ok("bpf jit", "on")
 	}
-	if n, there := x.number("proc/sys/net/ipv4/ip_forward"); there && n == 1 {
+	if n, there := x.Number("proc/sys/net/ipv4/ip_forward"); there && n == 1 {
 		x.add("forwarding", Note, "net.ipv4.ip_forward=1", "the kernel sends frames for our addresses on as well: duplicates, ICMP errors",
 			"sudo sysctl net.ipv4.ip_forward=0, or keep fastsyn on an interface that is not routed")
 	}
@@ -113,8 +113,8 @@ const (
 )
 
 func (x *examination) buffers() {
-	r, okR := x.number("proc/sys/net/core/rmem_max")
-	w, okW := x.number("proc/sys/net/core/wmem_max")
+	r, okR := x.Number("proc/sys/net/core/rmem_max")
+	w, okW := x.Number("proc/sys/net/core/wmem_max")
 	if !okR || !okW {
 		return // another network namespace than the first does not show them
 	}
@@ -131,7 +131,7 @@ func (x *examination) buffers() {
 // of /proc/net/softnet_stat, and in column three how often its time was up.
 func (x *examination) softnet() {
 	var dropped, squeezed uint64
-	for line := range strings.Lines(x.text("proc/net/softnet_stat")) {
+	for line := range strings.Lines(x.Text("proc/net/softnet_stat")) {
 		f := strings.Fields(line)
 		if len(f) < 3 {
 			continue
@@ -140,7 +140,7 @@ func (x *examination) softnet() {
 		s, _ := strconv.ParseUint(f[2], 16, 32)
 		dropped, squeezed = dropped+d, squeezed+s
 	}
-	backlog, there := x.number("proc/sys/net/core/netdev_max_backlog")
+	backlog, there := x.Number("proc/sys/net/core/netdev_max_backlog")
 	switch {
 	case !there:
 	case dropped > 0:

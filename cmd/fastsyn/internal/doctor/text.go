@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/layout"
 )
 
 const (
@@ -36,7 +38,7 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 			check = f.Check + "\n" + strings.Repeat(" ", indent)
 		}
 		fmt.Fprintf(&b, "  %s  %s", severity, check)
-		wrap(&b, f.Found, indent)
+		layout.Wrap(&b, f.Found, indent, width)
 		if f.Cost != "" {
 			labelled(&b, "costs", f.Cost)
 		}
@@ -44,11 +46,11 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 			labelled(&b, "fix", f.Fix)
 		}
 	}
-	fmt.Fprintf(&b, "\n%d ok, %s, %s, %d bad\n", r.Count[OK], plural(r.Count[Note], "note", "notes"),
-		plural(r.Count[Warn], "warning", "warnings"), r.Count[Bad])
+	fmt.Fprintf(&b, "\n%d ok, %s, %s, %d bad\n", r.Count[OK], layout.Plural(r.Count[Note], "note", "notes"),
+		layout.Plural(r.Count[Warn], "warning", "warnings"), r.Count[Bad])
 	for _, e := range r.Errors {
 		b.WriteString("failed: ")
-		wrap(&b, e, len("failed: "))
+		layout.Wrap(&b, e, len("failed: "), width)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -57,25 +59,5 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 func labelled(b *strings.Builder, label, text string) {
 	const column = 7 // of "costs: "
 	fmt.Fprintf(b, "%s%-*s", strings.Repeat(" ", below), column, label+":")
-	wrap(b, text, below+column)
-}
-
-// wrap writes words from a column that is reached already, and ends the line.
-func wrap(b *strings.Builder, s string, column int) {
-	at := column
-	for i, word := range strings.Fields(s) {
-		n := len([]rune(word))
-		switch {
-		case i == 0:
-		case at+1+n > width:
-			b.WriteString("\n" + strings.Repeat(" ", column))
-			at = column
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += n
-	}
-	b.WriteByte('\n')
+	layout.Wrap(b, text, below+column, width)
 }

@@ -16,17 +16,17 @@ func (x *examination) isolation() error {
 		example = fmt.Sprintf("1-%d", n-1)
 	}
 	param := map[string]string{}
-	for word := range strings.FieldsSeq(x.text("proc/cmdline")) {
+	for word := range strings.FieldsSeq(x.Text("proc/cmdline")) {
 		if k, v, ok := strings.Cut(word, "="); ok {
 			param[k] = v
 		}
 	}
-	if isolated := x.text("sys/devices/system/cpu/isolated"); isolated != "" {
+	if isolated := x.Text("sys/devices/system/cpu/isolated"); isolated != "" {
 		x.ok("isolcpus", "CPUs %s", isolated)
 	} else {
 		x.add("isolcpus", Note, "no CPU is isolated", "other threads run on the workers' CPUs: latency tails of milliseconds", fmt.Sprintf(boot, example))
 	}
-	full := x.text("sys/devices/system/cpu/nohz_full")
+	full := x.Text("sys/devices/system/cpu/nohz_full")
 	if full == "" || strings.Trim(full, "()") == "null" {
 		x.add("nohz_full", Note, "the timer tick runs on all CPUs", "an interruption of a few µs, 100 to 1000 times per second", fmt.Sprintf("boot with nohz_full=%[1]s rcu_nocbs=%[1]s", example))
 	} else {
@@ -46,7 +46,7 @@ func (x *examination) isolation() error {
 func (x *examination) power() error {
 	governors := map[string]int{}
 	for _, c := range x.cpus {
-		if g := x.text(fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor", c)); g != "" {
+		if g := x.Text(fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor", c)); g != "" {
 			governors[g]++
 		}
 	}
@@ -60,8 +60,8 @@ func (x *examination) power() error {
 		x.add("governor", Warn, strings.Join(names, ", "), "clock rates follow the load: runs differ, and the first milliseconds are slow",
 			"sudo cpupower frequency-set -g performance")
 	}
-	noTurbo, intel := x.number("sys/devices/system/cpu/intel_pstate/no_turbo")
-	boost, other := x.number("sys/devices/system/cpu/cpufreq/boost")
+	noTurbo, intel := x.Number("sys/devices/system/cpu/intel_pstate/no_turbo")
+	boost, other := x.Number("sys/devices/system/cpu/cpufreq/boost")
 	switch {
 	case intel && noTurbo == 1:
 		x.add("turbo", Note, "off", "lower peak rate, but runs that repeat", "echo 0 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo")
@@ -78,8 +78,8 @@ func (x *examination) power() error {
 func (x *examination) mitigations() error {
 	const dir = "sys/devices/system/cpu/vulnerabilities"
 	var paid, open []string
-	for _, n := range x.names(dir) {
-		switch s := x.text(dir + "/" + n); {
+	for _, n := range x.Names(dir) {
+		switch s := x.Text(dir + "/" + n); {
 		case strings.HasPrefix(s, "Mitigation"):
 			paid = append(paid, n)
 		case strings.HasPrefix(s, "Vulnerable"):
@@ -92,7 +92,7 @@ func (x *examination) mitigations() error {
 	}
 	if len(paid) > 0 {
 		severity, cost := Note, "system calls and interrupts are slower: afpacket pays per burst, loop and DPDK hardly"
-		if strings.Contains(x.text(dir+"/meltdown"), "PTI") {
+		if strings.Contains(x.Text(dir+"/meltdown"), "PTI") {
 			severity, cost = Warn, "page tables change at every system call: afpacket pays twice per burst"
 		}
 		x.add("mitigated", severity, strings.Join(paid, ", "), cost, "on a lab machine only: boot with mitigations=off")
@@ -106,7 +106,7 @@ func (x *examination) mitigations() error {
 // virtualisation looks for a hypervisor, and what it takes.
 func (x *examination) virtualisation() error {
 	guest := slices.Contains(strings.Fields(x.cpuInfo()["flags"]), "hypervisor")
-	vendor := strings.TrimSpace(x.text("sys/class/dmi/id/sys_vendor") + " " + x.text("sys/class/dmi/id/product_name"))
+	vendor := strings.TrimSpace(x.Text("sys/class/dmi/id/sys_vendor") + " " + x.Text("sys/class/dmi/id/product_name"))
 	if !guest {
 		x.ok("hypervisor", "none seen")
 		return nil
@@ -136,7 +136,7 @@ func (x *examination) virtualisation() error {
 // steal returns all ticks that were not idle, and the stolen ones among them,
 // proc_stat(5): user nice system idle iowait irq softirq steal.
 func (x *examination) steal() (total, steal uint64, err error) {
-	line, _, _ := strings.Cut(x.text("proc/stat"), "\n")
+	line, _, _ := strings.Cut(x.Text("proc/stat"), "\n")
 	f := strings.Fields(line)
 	if len(f) < 9 || f[0] != "cpu" {
 		return 0, 0, fmt.Errorf("/proc/stat begins with %q: want cpu and eight numbers", line)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package doctor
+package ethtool
 
 import (
 	"runtime"
@@ -16,8 +16,8 @@ type ifreqData struct {
 	_    [16]byte
 }
 
-// ethtool runs an ETHTOOL command whose struct is words, in memory order.
-func ethtool(fd int, name string, words []uint32) error {
+// ioctl runs an ETHTOOL command whose struct is words, in memory order.
+func ioctl(fd int, name string, words []uint32) error {
 	var r ifreqData
 	copy(r.name[:unix.IFNAMSIZ-1], name)
 	r.data = unsafe.Pointer(unsafe.SliceData(words))

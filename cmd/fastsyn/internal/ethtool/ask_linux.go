@@ -1,22 +1,15 @@
-package doctor
+package ethtool
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// Local returns the machine that this process runs on.
-func Local() (Machine, error) {
-	return Machine{Root: os.DirFS("/"), Arch: runtime.GOARCH, Device: askDevice}, nil
-}
 
 // Numbers of linux/ethtool.h that x/sys does not have.
 const (
@@ -37,19 +30,14 @@ var rxhBits = []struct {
 	name string
 }{{1 << 1, "mac"}, {1 << 2, "vlan"}, {1 << 3, "proto"}, {1 << 4, "src"}, {1 << 5, "dst"}, {1 << 6, "sport"}, {1 << 7, "dport"}}
 
-// offloadsThatMatter change what a packet socket sees.
-var offloadsThatMatter = map[string]string{
-	"rx-gro": "GRO", "rx-gro-hw": "GRO in hardware", "rx-lro": "LRO",
-	"tx-tcp-segmentation": "TSO", "tx-generic-segmentation": "GSO",
-}
-
-// askDevice asks what it can; what a driver does not implement stays zero.
-func askDevice(name string) (Device, error) {
+// Ask asks what it can; what a driver does not implement stays zero. The error
+// wraps unix.ENODEV if there is no such device in the network namespace of this thread.
+func Ask(name string) (Device, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return Device{}, fmt.Errorf("socket: %w", err)
 	}
-	d, err := ask(func(words []uint32) error { return ethtool(fd, name, words) })
+	d, err := ask(func(words []uint32) error { return ioctl(fd, name, words) })
 	return d, errors.Join(err, unix.Close(fd))
 }
 
@@ -60,17 +48,17 @@ func ask(run func(words []uint32) error) (d Device, err error) {
 	info[0] = unix.ETHTOOL_GDRVINFO
 	if err := run(info); err == nil {
 		b := asBytes(info)
-		d.Driver, d.Bus = text(b[4:36]), text(b[100:132])
+		d.Driver, d.Firmware, d.Bus = text(b[4:36]), text(b[68:100]), text(b[100:132])
 	} else if errors.Is(err, unix.ENODEV) {
 		return d, err
 	}
 	channels := make([]uint32, 9)
 	if channels[0] = unix.ETHTOOL_GCHANNELS; run(channels) == nil {
-		d.MaxCombined, d.Combined = channels[4], channels[8]
+		d.MaxRX, d.MaxCombined, d.Combined = channels[1], channels[4], channels[8]
 	}
 	ring := make([]uint32, 9)
 	if ring[0] = unix.ETHTOOL_GRINGPARAM; run(ring) == nil {
-		d.MaxRingRX, d.RingRX = ring[1], ring[5]
+		d.MaxRingRX, d.MaxRingTX, d.RingRX, d.RingTX = ring[1], ring[4], ring[5], ring[8]
 	}
 	nfc := make([]uint32, 48) // struct ethtool_rxnfc
 	if nfc[0] = unix.ETHTOOL_GRXRINGS; run(nfc) == nil {
@@ -129,16 +117,21 @@ func askRSS(run func([]uint32) error, d *Device) {
 	case hashCRC32:
 		d.Function = "crc32"
 	}
-	if key := asBytes(all[rxfhWords+size[2]:])[:size[3]]; len(key) >= 4 {
-		d.Symmetric = true
-		for i := 2; i < len(key); i++ {
-			d.Symmetric = d.Symmetric && key[i] == key[i-2]
-		}
+	table := slices.Clone(all[rxfhWords:][:size[2]])
+	slices.Sort(table)
+	d.RETAQueues = uint32(len(slices.Compact(table)))
+	key := asBytes(all[rxfhWords+size[2]:])[:size[3]]
+	for _, b := range key {
+		d.KeyTold = d.KeyTold || b != 0
+	}
+	d.Symmetric = d.KeyTold && len(key) >= 4
+	for i := 2; i < len(key); i++ {
+		d.Symmetric = d.Symmetric && key[i] == key[i-2]
 	}
 }
 
-// features returns those of offloadsThatMatter that are active.
-func features(run func([]uint32) error) []string {
+// features reads all features that have a name.
+func features(run func([]uint32) error) map[string]Feature {
 	info := []uint32{unix.ETHTOOL_GSSET_INFO, 0, 0, 0, 0} // cmd, reserved, sset_mask (u64), data
 	binary.NativeEndian.PutUint64(asBytes(info[2:4]), 1<<ssFeatures)
 	if run(info) != nil || info[4] == 0 || info[4] > 4096 {
@@ -153,13 +146,13 @@ func features(run func([]uint32) error) []string {
 	if run(names) != nil || run(state) != nil {
 		return nil
 	}
-	var on []string
+	out := make(map[string]Feature, n)
 	for i, b := 0, asBytes(names[3:]); i < n; i++ {
-		label, matters := offloadsThatMatter[text(b[i*stringLen:][:stringLen])]
-		if matters && state[2+4*(i/32)+2]>>(i%32)&1 != 0 {
-			on = append(on, label)
+		block := state[2+4*(i/32):]
+		bit := func(word int) bool { return block[word]>>(i%32)&1 != 0 }
+		if name := text(b[i*stringLen:][:stringLen]); name != "" {
+			out[name] = Feature{Active: bit(2), Fixed: !bit(0) || bit(3)}
 		}
 	}
-	slices.Sort(on)
-	return on
+	return out
 }

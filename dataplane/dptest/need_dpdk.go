@@ -1,0 +1,5 @@
+//go:build dpdk && cgo && linux
+
+package dptest
+
+func hasDPDK() error { return nil }
