@@ -310,4 +310,3 @@ func TestDPDK_Vhost(t *testing.T) {
 	require.NoError(t, s.Wait(), "%s", s.Output())
 	require.Equal(t, n, num(t, readReport(t, report), "handshakes", "accepted"))
 }
-

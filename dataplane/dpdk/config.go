@@ -102,6 +102,9 @@ func (c *Config) normalize() error {
 	if n := len(c.EAL.LCores); n != 0 && n < c.Queues {
 		return fmt.Errorf("dpdk: %s: %d lcores for %d queues: each queue has a worker of its own, so name as many CPUs, or fewer queues", c.Device, n, c.Queues)
 	}
+	if c.EAL.HugeDir != "" && c.EAL.FilePrefix == "" && !c.EAL.NoHuge {
+		return fmt.Errorf("dpdk: %s: huge-dir=%s without file-prefix: huge pages then come from no mount; add file-prefix=NAME, or leave huge-dir out", c.Device, c.EAL.HugeDir)
+	}
 	if c.RSSKey == (rss.Key{}) {
 		c.RSSKey = rss.SymmetricKey
 	}

@@ -73,6 +73,7 @@ func TestParamsBad(t *testing.T) {
 		"dpdk:x?steer=auto":                 "it is one of on, off",
 		"dpdk:x?mbufs=10":                   "it is a whole number from 512",
 		"dpdk:x?memory=12":                  "it is a number of bytes",
+		"dpdk:x?huge-dir=/h":                "huge-dir=/h without file-prefix",
 		"dpdk:x?mtu=100":                    "it is a whole number from 576",
 		"dpdk:x?iova=xx":                    "it is one of pa, va",
 		"dpdk:x?rss-key=secret&rss-hash=no": "it is one of symmetric, microsoft",

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -65,6 +66,11 @@ func startEAL(cfg EALConfig, need int64) error {
 		return err
 	}
 	cpus := allowedCPUs()
+	for _, cpu := range cfg.LCores {
+		if !slices.Contains(cpus, cpu) {
+			return fmt.Errorf("dpdk: lcores: this process may not run on CPU %d; it may on %s (taskset, cgroup, and the machine decide)", cpu, join(cpus))
+		}
+	}
 	args := append([]string{"fastsyn"}, cfg.args(cpus)...)
 	calls, result := make(chan func()), make(chan error, 1)
 	go func() {
@@ -77,15 +83,16 @@ func startEAL(cfg EALConfig, need int64) error {
 			}
 		}
 	}()
-	if eal.err = <-result; eal.err != nil {
-		return eal.err
-	}
-	eal.started, eal.cfg, eal.calls = true, cfg, calls
-	if cfg.FilePrefix == "" { // it stays empty, and would stay behind
+	eal.err = <-result
+	if cfg.FilePrefix == "" { // its directory stays empty, and would stay behind
 		if dir := C.GoString(C.rte_eal_get_runtime_dir()); filepath.Base(dir) == ownPrefix() {
 			_ = os.Remove(dir)
 		}
 	}
+	if eal.err != nil {
+		return eal.err
+	}
+	eal.started, eal.cfg, eal.calls = true, cfg, calls
 	return nil
 }
 

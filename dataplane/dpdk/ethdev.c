@@ -26,22 +26,23 @@
 #error "fastsyn needs DPDK 22.11 or newer"
 #endif
 
-int fs_probe(const char *devargs, uint16_t *port)
+int fs_match(const char *devargs, uint16_t *port)
 {
 	struct rte_dev_iterator it;
-	int ret = rte_dev_probe(devargs);
-	if (ret < 0)
-		return ret;
 	uint16_t id;
-	int found = -ENODEV;
 	RTE_ETH_FOREACH_MATCHING_DEV(id, devargs, &it)
 	{
 		*port = id;
-		found = 0;
 		rte_eth_iterator_cleanup(&it);
-		break;
+		return 0;
 	}
-	return found;
+	return -ENODEV;
+}
+
+int fs_probe(const char *devargs, uint16_t *port)
+{
+	int ret = rte_dev_probe(devargs);
+	return ret < 0 ? ret : fs_match(devargs, port);
 }
 
 int fs_close(uint16_t port) { return rte_eth_dev_close(port); }

@@ -42,6 +42,7 @@ struct fs_setup {
 
 // All functions return 0, or a negative errno.
 int fs_probe(const char *devargs, uint16_t *port); // attaches a device
+int fs_match(const char *devargs, uint16_t *port); // finds one that is attached
 int fs_detach(struct rte_device *device);          // gives a device back whose ports are closed
 int fs_facts(uint16_t port, struct fs_facts *f);
 int fs_configure(uint16_t port, const struct fs_setup *s, const char **step);

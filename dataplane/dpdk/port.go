@@ -88,6 +88,23 @@ var (
 var ports struct {
 	sync.Mutex
 	open, made int
+	ours       map[C.uint16_t]bool
+}
+
+// own notes which of DPDK's ports are in use by ports of ours.
+func own(id C.uint16_t, yes bool) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.ours == nil {
+		ports.ours = map[C.uint16_t]bool{}
+	}
+	ports.ours[id] = yes
+}
+
+func owned(id C.uint16_t) bool {
+	ports.Lock()
+	defer ports.Unlock()
+	return ports.ours[id]
 }
 
 func openPorts() int {
@@ -267,12 +284,17 @@ func (p *Port) configure(f *ethFacts) error {
 	copy(unsafe.Slice(pools, c.Queues), p.pools)
 	s.queues, s.rx_desc, s.tx_desc, s.mtu = C.uint16_t(c.Queues), C.uint16_t(c.RxDesc), C.uint16_t(c.TxDesc), C.uint16_t(c.MTU)
 	s.rx_offloads, s.tx_offloads, s.pool = C.uint64_t(rx), C.uint64_t(tx), pools
-	can := c.Queues > 1 && uint64(f.rss_types)&tcpTypes != 0
+	// A device without a table to write cannot be told where flows go (net_tap).
+	can := c.Queues > 1 && uint64(f.rss_types)&tcpTypes != 0 && f.reta_size != 0
 	if c.RSS == On && !can {
 		return fmt.Errorf("dpdk: %s: rss=on, but %s: leave rss=on out, and flows are steered to their workers in software", c.Device, p.noRSS(f))
 	}
 	if can && c.RSS != Off {
-		s.rss_types = C.uint64_t(uint64(f.rss_types) & tcpTypes)
+		types := uint64(tcpTypes)
+		if p.driver == "net_mana" { // which takes TCP without IP for nothing at all
+			types |= C.RTE_ETH_RSS_IPV4 | C.RTE_ETH_RSS_IPV6
+		}
+		s.rss_types = C.uint64_t(uint64(f.rss_types) & types)
 		if s.key_len = f.key_size; s.key_len == 0 {
 			s.key_len = C.uint8_t(rss.KeySize)
 		}
@@ -315,6 +337,9 @@ func (p *Port) writeKey(key []C.uint8_t) {
 func (p *Port) noRSS(f *ethFacts) string {
 	if p.cfg.Queues == 1 {
 		return "there is one queue"
+	}
+	if f.reta_size == 0 {
+		return fmt.Sprintf("the device (%s) has no redirection table", p.driver)
 	}
 	return fmt.Sprintf("the device (%s) cannot hash TCP (it offers: %s)", p.driver, strings.Join(append(rssNames(uint64(f.rss_types)), "nothing else"), ", "))
 }
@@ -382,6 +407,7 @@ func (p *Port) begin() {
 	ports.Lock()
 	ports.open++
 	ports.Unlock()
+	own(p.id, true)
 	p.watching.Go(p.watch)
 }
 
@@ -415,6 +441,7 @@ func (p *Port) Close() error {
 	close(p.stop)
 	p.watching.Wait()
 	err := p.release()
+	own(p.id, false)
 	ports.Lock()
 	ports.open--
 	ports.Unlock()
