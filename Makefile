@@ -7,6 +7,7 @@ BENCH     ?= .
 BENCHTIME ?= 200ms
 COUNT     ?= 1
 FUZZTIME  ?= 5s
+YARDSTICK ?= -yardstick.rounds=5 -yardstick.out=$(CURDIR)/bench/results/memif.txt
 TIMEOUT   ?= 10m
 TESTFLAGS ?=
 
@@ -25,8 +26,8 @@ ELSEWHERE = --disable unused,unparam
 .DEFAULT_GOAL := help
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
-.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns test-nic \
-	fuzz bench cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
+	fuzz bench bench-dpdk cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +41,7 @@ deps: ## install (root) or name (user) the programs that tests talk to
 build: ## build the fastsyn command into bin/
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/fastsyn
 
-test: deps test-all test-race test-purego ## everything: all tests, then the race and purego builds
+test: deps test-all test-race test-purego test-dpdk test-nic ## everything: all tests, then the race, purego and dpdk builds
 
 test-all: ## the main run: every test, namespaces included, CGO_ENABLED=0
 	@echo "== go test: CGO_ENABLED=0, everything"
@@ -67,18 +68,33 @@ test-netns: ## only the packages that ask for namespaces, root or programs
 	@pkgs=$$(.ci/needy); [ -n "$$pkgs" ] || { echo "no package asks for anything"; exit 0; }; \
 	set -x; CGO_ENABLED=0 $(GOTEST) -count=1 $$pkgs
 
+# What needs cgo and DPDK runs in builds of its own.
+DPDK   = command -v "$$($(GO) env CC)" >/dev/null && pkg-config --exists libdpdk
+NODPDK = if [ -n "$$CI" ]; then echo "no libdpdk or no C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)" >&2; exit 1; \
+	else echo "skipped: needs libdpdk and a C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)"; fi
+DPDKTEST = CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) $(TESTFLAGS) -count=1 -tags dpdk
+
+test-dpdk: deps ## the DPDK driver and the whole engine over DPDK's virtual devices (-tags dpdk)
+	@echo "== go test: -tags dpdk"
+	@if $(DPDK); then set -ex; \
+	$(DPDKTEST) -run '$(RUN)' ./dataplane/dpdk; \
+	$(DPDKTEST) -race -short -run '$(RUN)' ./dataplane/dpdk; \
+	$(DPDKTEST) -run 'TestDPDK_.*$(RUN)' ./cmd/fastsyn; \
+	for d in net_af_packet net_af_xdp; do FASTSYN_INTEROP_DRIVER=$$d $(DPDKTEST) -run 'TestInterop_.*$(RUN)' -skip 'Offloads|Trace' ./cmd/fastsyn; done; \
+	else $(NODPDK); fi
+
 test-nic: deps ## fastsyn on an emulated NIC with several queues and RSS (-tags dpdk, QEMU without KVM)
 	@echo "== go test: -tags dpdk, on an emulated NIC"
-	@if pkg-config --exists libdpdk && command -v "$$($(GO) env CC)" >/dev/null; then set -x; \
-	CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) -run 'TestNIC_.*$(RUN)' $(TESTFLAGS) -count=1 -tags dpdk ./cmd/fastsyn; \
-	elif [ -n "$$CI" ]; then echo "no libdpdk or no C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)" >&2; exit 1; \
-	else echo "skipped: needs libdpdk and a C compiler (apt-get install libdpdk-dev pkg-config gcc libc6-dev)"; fi
+	@if $(DPDK); then set -x; $(DPDKTEST) -run 'TestNIC_.*$(RUN)' ./cmd/fastsyn; else $(NODPDK); fi
 
 fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 	@.ci/fuzz $(FUZZTIME) '$(RUN)'
 
 bench: ## benchmarks, no tests; COUNT=10 for benchstat
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)
+
+bench-dpdk: ## fastsyn against dpdk-testpmd over a memif pair; wants root, huge pages and two idle CPUs
+	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args $(YARDSTICK)
 
 cover: ## statement coverage over all packages, into bin/cover.out
 	@mkdir -p bin
@@ -89,9 +105,10 @@ cross: ## build and vet for arm64, darwin and windows
 	@rc=0; export CGO_ENABLED=0; for t in $(CROSS); do echo "== $$t"; export GOOS=$${t%/*} GOARCH=$${t#*/}; \
 	$(GO) build -buildvcs=false ./... && $(GO) vet ./... || rc=1; done; exit $$rc
 
-vet: ## go vet of the native builds: default and purego
+vet: ## go vet of the native builds: default, purego and dpdk
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet -tags purego ./...
+	@if $(DPDK); then set -x; CGO_ENABLED=1 $(GO) vet -tags dpdk ./...; else $(NODPDK); fi
 
 lint: vet cross lint-format lint-modules lint-go ## vet, cross, and the three below
 
@@ -101,11 +118,12 @@ lint-format: ## gofmt
 lint-modules: ## go.mod and go.sum are tidy
 	$(GO) mod tidy -diff
 
-lint-go: $(LINTER) ## golangci-lint, for linux, darwin and purego
+lint-go: $(LINTER) ## golangci-lint, for linux, darwin, purego and dpdk
 	@rc=0; export CGO_ENABLED=0; set -x; \
 	$(LINTER) run || rc=1; \
 	GOOS=darwin GOARCH=arm64 $(LINTER) run $(ELSEWHERE) || rc=1; \
-	$(LINTER) run --build-tags purego $(ELSEWHERE) || rc=1; exit $$rc
+	$(LINTER) run --build-tags purego $(ELSEWHERE) || rc=1; \
+	if $(DPDK); then CGO_ENABLED=1 $(LINTER) run --build-tags dpdk $(ELSEWHERE) ./dataplane/dpdk/ ./cmd/fastsyn/ ./bench/ || rc=1; fi; exit $$rc
 
 fmt: $(LINTER) ## gofumpt and goimports, in place
 	$(LINTER) fmt

@@ -54,11 +54,25 @@ func checkoutCommit(dir string) string {
 		}
 		dir = up
 	}
-	read := func(name string) string {
-		b, _ := os.ReadFile(filepath.Join(dir, ".git", filepath.FromSlash(name)))
+	git := filepath.Join(dir, ".git")
+	text := func(name string) string {
+		b, _ := os.ReadFile(name)
 		return strings.TrimSpace(string(b))
 	}
-	head := read("HEAD")
+	shared := git
+	if to, linked := strings.CutPrefix(text(git), "gitdir: "); linked { // a linked working tree
+		if git = filepath.FromSlash(to); !filepath.IsAbs(git) {
+			git = filepath.Join(dir, git)
+		}
+		shared = git
+		if common := text(filepath.Join(git, "commondir")); common != "" {
+			if shared = filepath.FromSlash(common); !filepath.IsAbs(shared) {
+				shared = filepath.Join(git, shared)
+			}
+		}
+	}
+	read := func(name string) string { return text(filepath.Join(shared, filepath.FromSlash(name))) }
+	head := text(filepath.Join(git, "HEAD"))
 	ref, symbolic := strings.CutPrefix(head, "ref: ")
 	if !symbolic {
 		return head

@@ -21,9 +21,13 @@ func TestCheckoutCommit(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"detached":  {map[string]string{"go.mod": ours, ".git/HEAD": rev + "\n"}, rev},
-		"branch":    {map[string]string{"go.mod": ours, ".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": rev + "\n"}, rev},
-		"packed":    {map[string]string{"go.mod": ours, ".git/HEAD": "ref: refs/heads/main\n", ".git/packed-refs": "# pack-refs\n" + rev + " refs/heads/other\n" + packed + " refs/heads/main\n"}, packed},
+		"detached": {map[string]string{"go.mod": ours, ".git/HEAD": rev + "\n"}, rev},
+		"branch":   {map[string]string{"go.mod": ours, ".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": rev + "\n"}, rev},
+		"packed":   {map[string]string{"go.mod": ours, ".git/HEAD": "ref: refs/heads/main\n", ".git/packed-refs": "# pack-refs\n" + rev + " refs/heads/other\n" + packed + " refs/heads/main\n"}, packed},
+		"linked": {map[string]string{
+			"go.mod": ours, ".git": "gitdir: ../main/.git/worktrees/w\n", "../main/.git/worktrees/w/HEAD": "ref: refs/heads/topic\n",
+			"../main/.git/worktrees/w/commondir": "../..\n", "../main/.git/refs/heads/topic": rev + "\n",
+		}, rev},
 		"no commit": {map[string]string{"go.mod": ours, ".git/HEAD": "ref: refs/heads/main\n"}, ""},
 		"no git":    {map[string]string{"go.mod": ours}, ""},
 		"escaping":  {map[string]string{"go.mod": ours, ".git/HEAD": "ref: ../../secret\n", "../secret": "hush\n"}, ""},

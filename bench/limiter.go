@@ -60,7 +60,7 @@ func stolen(r *Report) string {
 	if r.Polling != "busy" || r.CPUSeconds == 0 || r.CPUSeconds >= 0.85*want {
 		return ""
 	}
-	return fmt.Sprintf("other processes: the %d polling workers got %.0f %% of the processor time they need; run it on an idle machine.", workers, 100*r.CPUSeconds/want)
+	return fmt.Sprintf("other processes: %s got %.0f %% of the processor time that busy polling takes; run it on an idle machine.", plural(workers, "worker"), 100*r.CPUSeconds/want)
 }
 
 // rings names a ring of a device that was full for more than one in manyLost of

@@ -166,32 +166,21 @@ type pollers struct {
 	all  []*poller
 }
 
-// startPollers runs the station that station makes for each queue of port.
-// Queue i runs on the CPU that the driver wants for it, else on cpus[i], else
-// unpinned.
+// startPollers runs the station that station makes for each queue of port, that
+// of queue i on cpus[i]; beyond its length they are not pinned.
 func startPollers(port dataplane.Port, cpus []int, busy bool, make func(i int) station) *pollers {
 	p := &pollers{port: port}
-	info := port.Info()
-	for i := range info.Queues {
-		p.all = append(p.all, newPoller(port, i, cpuOf(i, info.CPUs, cpus), busy, make(i)))
+	for i := range port.Info().Queues {
+		cpu := -1
+		if i < len(cpus) {
+			cpu = cpus[i]
+		}
+		p.all = append(p.all, newPoller(port, i, cpu, busy, make(i)))
 	}
 	for _, one := range p.all {
 		go one.run()
 	}
 	return p
-}
-
-// cpuOf is the first of lists that has an entry i, -1 if none has.
-func cpuOf(i int, lists ...[]int) int {
-	for _, l := range lists {
-		if len(l) > 0 {
-			if i < len(l) {
-				return l[i]
-			}
-			return -1
-		}
-	}
-	return -1
 }
 
 func (p *pollers) Port() dataplane.Port { return p.port }

@@ -86,24 +86,23 @@ func Reflect(ctx context.Context, cfg ReflectConfig, progress func(ReflectProgre
 		}
 	}
 	info := port.Info()
-	cpus := worker.AllowedCPUs()
+	allowed := worker.AllowedCPUs()
+	free := slices.Clone(allowed)
+	slices.Reverse(free) // the first one has the interrupts
+	at := place(&Config{Pin: cfg.Pin, Polling: cfg.Polling}, [][]int{info.CPUs}, free, info.Queues)
 	rep := &ReflectReport{
-		Schema: ReflectSchema, Port: cfg.Port, MAC: info.MAC.String(), Queues: info.Queues, Polling: "adaptive",
-		Pinned: cfg.Pin == "auto" && len(cpus) >= info.Queues, Host: thisHost(cpus),
+		Schema: ReflectSchema, Port: cfg.Port, MAC: info.MAC.String(), Queues: info.Queues, Polling: "adaptive", Pinned: at.pinned,
+		Host: thisHost(allowed),
 	}
-	if cfg.Polling == "busy" || cfg.Polling == "auto" && len(cpus) >= info.Queues {
+	if at.busy {
 		rep.Polling = "busy"
 	}
-	if !rep.Pinned {
-		cpus = nil
-	}
-	slices.Reverse(cpus) // the first one has the interrupts
 	// Threads that never block must not take the processors of the others.
 	if n := runtime.GOMAXPROCS(0); n < info.Queues+2 {
 		runtime.GOMAXPROCS(info.Queues + 2)
 		defer runtime.GOMAXPROCS(n)
 	}
-	refl, p := startReflectors(port, cpus, rep.Polling == "busy")
+	refl, p := startReflectors(port, at.on[0], at.busy)
 	if cfg.Ready != nil {
 		cfg.Ready(info)
 	}

@@ -276,13 +276,6 @@ type stationFunc func()
 func (f stationFunc) turn(now int64) (int, bool, int64) { f(); return 0, false, now + 1e6 }
 func (stationFunc) stats(*worker.Stats)                 {}
 
-func TestCPUOf(t *testing.T) {
-	require.Equal(t, 5, cpuOf(1, []int{4, 5}, []int{1, 0}), "the driver's word counts first")
-	require.Equal(t, -1, cpuOf(2, []int{4, 5}, []int{1, 0, 7}))
-	require.Equal(t, 7, cpuOf(2, nil, []int{1, 0, 7}))
-	require.Equal(t, -1, cpuOf(0, nil, nil))
-}
-
 // counting is a port whose device keeps counters.
 type counting struct{ dataplane.Port }
 

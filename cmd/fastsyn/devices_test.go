@@ -91,3 +91,16 @@ func TestPortStringsOfTheDocument(t *testing.T) {
 		require.NoError(t, err, port)
 	}
 }
+
+// Whatever the driver makes of DPDK's messages is explained in docs/dpdk.md.
+func TestDocumentExplainsEveryCause(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/dpdk.md")
+	require.NoError(t, err)
+	source, err := os.ReadFile("../../dataplane/dpdk/explain.go")
+	require.NoError(t, err)
+	causes := regexp.MustCompile(`(?m)^\t\t"[^"]+", "([^"]+)",$`).FindAllSubmatch(source, -1)
+	require.Greater(t, len(causes), 10)
+	for _, c := range causes {
+		require.Contains(t, string(doc), string(c[1]))
+	}
+}

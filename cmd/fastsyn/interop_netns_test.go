@@ -36,6 +36,39 @@ var built []string
 // binary builds the command once.
 var binary = sync.OnceValues(func() (string, error) { return build("CGO_ENABLED=0") })
 
+// driverEnv names the driver that fastsyn's side uses in these tests: afpacket, the
+// default, or a virtual device of DPDK over the same interface, net_af_packet or net_af_xdp.
+const driverEnv = "FASTSYN_INTEROP_DRIVER"
+
+// portOf returns the port string for lab's interface.
+func portOf(t *testing.T, lab *dptest.Lab, queues int) string {
+	t.Helper()
+	switch d := os.Getenv(driverEnv); d {
+	case "", "afpacket":
+		return fmt.Sprintf("afpacket:%s?queues=%d", lab.If, queues)
+	case "net_af_packet":
+		return fmt.Sprintf("dpdk:net_af_packet0,iface=%s,qpairs=%d?queues=%d&no-huge=on", lab.If, queues, queues)
+	case "net_af_xdp":
+		return fmt.Sprintf("dpdk:net_af_xdp0,iface=%s,queue_count=%d?queues=%d&no-huge=on", lab.If, queues, queues)
+	default:
+		t.Fatalf("%s=%s: want afpacket, net_af_packet or net_af_xdp", driverEnv, d)
+		return ""
+	}
+}
+
+// afpacketOnly skips what only concerns that driver.
+func afpacketOnly(t *testing.T) {
+	t.Helper()
+	if d := os.Getenv(driverEnv); d != "" && d != "afpacket" {
+		t.Skipf("this test is about afpacket, and runs with it: %s=%s", driverEnv, d)
+	}
+}
+
+// dpdkBinary builds it with DPDK, once.
+var dpdkBinary = sync.OnceValues(func() (string, error) {
+	return build("CGO_ENABLED=1", "-tags", "dpdk", "-ldflags", "-s -w")
+})
+
 // build builds the command in a directory of its own, with a setting of the
 // environment and arguments for go build.
 func build(env string, args ...string) (string, error) {
@@ -63,7 +96,11 @@ func TestMain(m *testing.M) {
 
 func command(t *testing.T) string {
 	t.Helper()
-	bin, err := binary()
+	make1 := binary
+	if strings.HasPrefix(os.Getenv(driverEnv), "net_") {
+		make1 = dpdkBinary
+	}
+	bin, err := make1()
 	require.NoError(t, err)
 	return bin
 }
@@ -86,7 +123,7 @@ func serve(t *testing.T, lab *dptest.Lab, port string, args ...string) *server {
 	t.Helper()
 	s := &server{report: filepath.Join(t.TempDir(), "serve.json")}
 	if port == "" {
-		port = "afpacket:" + lab.If
+		port = portOf(t, lab, 1)
 	}
 	cmd := append([]string{
 		command(t), "serve", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
@@ -247,7 +284,7 @@ func bench(t *testing.T, lab *dptest.Lab, port string, args ...string) map[strin
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "bench.json")
 	if port == "" {
-		port = "afpacket:" + lab.If
+		port = portOf(t, lab, 1)
 	}
 	cmd := append([]string{
 		command(t), "bench", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
@@ -361,9 +398,9 @@ func TestInterop_BenchTwoQueues(t *testing.T) {
 	lab := dptest.NewLab(t, dptest.LabQueues(2))
 	acceptLoop(t, lab, ":80")
 	const n = 10_000
-	r := bench(t, lab, "afpacket:"+lab.If+"?queues=2", "--connect", addr(lab.PeerAddr4, 80), "--count", strconv.Itoa(n), "--concurrency", "128", "--duration", "5m")
+	r := bench(t, lab, portOf(t, lab, 2), "--connect", addr(lab.PeerAddr4, 80), "--count", strconv.Itoa(n), "--concurrency", "128", "--duration", "5m")
 	all(t, r, "established", n)
-	r = bench(t, lab, "afpacket:"+lab.If+"?queues=2", "--connect", addr(lab.PeerAddr6, 80), "--count", strconv.Itoa(n), "--concurrency", "128", "--duration", "5m")
+	r = bench(t, lab, portOf(t, lab, 2), "--connect", addr(lab.PeerAddr6, 80), "--count", strconv.Itoa(n), "--concurrency", "128", "--duration", "5m")
 	all(t, r, "established", n)
 }
 
@@ -557,6 +594,7 @@ func TestInterop_ConntrackAndTshark(t *testing.T) {
 
 // Peers that leave checksums and segmentation to a NIC that is not there.
 func TestInterop_Offloads(t *testing.T) {
+	afpacketOnly(t)
 	interop(t, "python3")
 	for _, mode := range []string{"keep", "off"} {
 		t.Run(mode, func(t *testing.T) {
@@ -595,6 +633,7 @@ func TestInterop_InterfaceFaults(t *testing.T) {
 
 // What fastsyn trace says of a live handshake.
 func TestInterop_Trace(t *testing.T) {
+	afpacketOnly(t)
 	interop(t)
 	lab := dptest.NewLab(t)
 	acceptLoop(t, lab, ":80")

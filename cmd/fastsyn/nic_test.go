@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,11 +35,6 @@ func virtio(queues int) string {
 }
 
 const vmxnet3 = "vmxnet3"
-
-// dpdkBinary builds the command with DPDK once.
-var dpdkBinary = sync.OnceValues(func() (string, error) {
-	return build("CGO_ENABLED=1", "-tags", "dpdk", "-ldflags", "-s -w")
-})
 
 // nic is a machine with fastsyn on one side of a NIC and a kernel on the other.
 type nic struct {

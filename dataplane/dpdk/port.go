@@ -53,7 +53,7 @@ type Port struct {
 	info    dataplane.Info
 	driver  string
 	device  *C.struct_rte_device // nil: made by hand
-	iface   string // the kernel interface below, whose end is the end of the device
+	iface   string               // the kernel interface below, whose end is the end of the device
 	queues  []*queue
 	pools   []*C.struct_rte_mempool
 	jumbo   *C.struct_rte_mempool
@@ -65,6 +65,7 @@ type Port struct {
 	mu       sync.Mutex // guards control calls against Close
 	running  bool       // started: memif clients are not before they are connected
 	closed   bool
+	wasUp    bool // a memif client was connected since it was started
 	up       atomic.Bool
 	gone     atomic.Bool
 	base     C.struct_fs_stats // at Open
@@ -502,8 +503,11 @@ func (p *Port) Mbufs() (free, all int) {
 }
 
 const (
-	watchEvery  = 20 * time.Millisecond
-	retryMemif  = 300 * time.Millisecond
+	watchEvery = 20 * time.Millisecond
+	// A client whose server is not there tries again soon; one that was let in waits
+	// for the rest of the greeting, which takes a while on a busy machine.
+	retryAbsent = 300 * time.Millisecond
+	retryShaken = 5 * time.Second
 	statsPeriod = 5 // of watchEvery
 )
 
@@ -523,12 +527,8 @@ func (p *Port) watch() {
 			if p.running {
 				p.readLink()
 			}
-			if p.memifClient() && !p.up.Load() && time.Since(last) > retryMemif {
-				p.reconnect()
-				last = time.Now()
-			}
-			if p.up.Load() {
-				last = time.Now()
+			if p.memifClient() {
+				last = p.followServer(last)
 			}
 			if n++; n%statsPeriod == 0 {
 				p.readStats()
@@ -569,6 +569,25 @@ func (p *Port) checkGone() {
 			p.gone.Store(true)
 		}
 	}
+}
+
+// followServer connects a memif client anew when it has to. last is when it was
+// connected, or tried to, and so is the result.
+func (p *Port) followServer(last time.Time) time.Time {
+	wait := retryAbsent
+	if p.running && !p.wasUp {
+		wait = retryShaken
+	}
+	switch {
+	case p.up.Load():
+		p.wasUp = true
+	case time.Since(last) > wait:
+		p.wasUp = false
+		p.reconnect()
+	default:
+		return last
+	}
+	return time.Now()
 }
 
 // reconnect starts a memif client that has lost, or never found, its server.

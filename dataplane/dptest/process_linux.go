@@ -29,14 +29,20 @@ func (l *Lab) Start(t testing.TB, ns string, cmd ...string) *Process {
 	if err != nil {
 		t.Fatalf("dptest: %v", err)
 	}
+	return Start(t, append([]string{path, "netns", "exec", ns}, cmd...)...)
+}
+
+// Start is Lab.Start in the namespace of the test.
+func Start(t testing.TB, cmd ...string) *Process {
+	t.Helper()
 	p := &Process{done: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = exec.Command(path, append([]string{"netns", "exec", ns}, cmd...)...)
+	p.cmd = exec.Command(cmd[0], cmd[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A grandchild that keeps the pipe open must not keep Wait from ending.
 	p.cmd.WaitDelay = time.Second
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("dptest: in %s: starting %s: %v", ns, strings.Join(cmd, " "), err)
+		t.Fatalf("dptest: starting %s: %v", strings.Join(cmd, " "), err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()

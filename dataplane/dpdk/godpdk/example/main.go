@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -78,19 +79,33 @@ func run(ctx context.Context, o *options) (err error) {
 		return fmt.Errorf("%s: DPDK has found %d ports, want one: is the device bound to vfio-pci?", o.device, len(ports))
 	}
 	pid := ports[0]
-	pool, err := mempool.CreateMbufPool("frames", uint32(8192*o.queues), godpdk.RoomSize, mempool.OptCacheSize(256))
-	if err != nil {
-		return fmt.Errorf("making the frames: %w", err)
+	var info ethdev.DevInfo
+	if err := pid.InfoGet(&info); err != nil {
+		return fmt.Errorf("reading the device: %w", err)
 	}
-	defer pool.Free()
-	if err := setUp(pid, o.queues, pool); err != nil {
+	if most := int(min(info.MaxRxQueues(), info.MaxTxQueues())); o.queues < 1 || o.queues > most {
+		return fmt.Errorf("-queues %d: %s has 1 to %d", o.queues, info.DriverName(), most)
+	}
+	// A pool for each queue, which is polled on a thread of its own. The operations are
+	// those for threads that the kernel may interrupt; on isolated CPUs leave them out.
+	var pools []*mempool.Mempool
+	for q := range o.queues {
+		pool, err := mempool.CreateMbufPool(fmt.Sprint("frames", q), 8191, godpdk.RoomSize,
+			mempool.OptCacheSize(256), mempool.OptOpsName("ring_mt_rts"))
+		if err != nil {
+			return fmt.Errorf("making the frames of queue %d: %w", q, err)
+		}
+		defer pool.Free()
+		pools = append(pools, pool)
+	}
+	if err := setUp(pid, &info, pools); err != nil {
 		return err
 	}
 	defer pid.Close()
 	defer pid.Stop()
 
 	// From here to ep.Close the queues are fastsyn's.
-	port, err := godpdk.Port(pid, o.queues, pool)
+	port, err := godpdk.Port(pid, o.queues, pools...)
 	if err != nil {
 		return err
 	}
@@ -107,13 +122,16 @@ func run(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err // Open has closed port
 	}
-	info := ep.Info()
-	fmt.Printf("echo on %s at %s, %s with %d queues\n", o.listen, o.addr, info.Name, info.Queues)
+	fmt.Printf("echo on %s at %s, %s with %d queues\n", o.listen, o.addr, ep.Info().Name, o.queues)
 	err = ep.Wait(ctx)
 	ep.Stop()
-	report(ep, pid)
+	report(ep)
 	if e := ep.Close(); err == nil {
 		err = e
+	}
+	// The port runs on, and is the program's again.
+	for q, pool := range pools {
+		fmt.Printf("pool %d: %d frames at home, %d with the device\n", q, pool.AvailCount(), pool.InUseCount())
 	}
 	return err
 }
@@ -123,11 +141,11 @@ var pciAddress = regexp.MustCompile(`^(?:[0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[0-9a-f
 // args are those of rte_eal_init: one lcore for DPDK itself, which sleeps;
 // fastsyn's workers bring their own threads.
 func (o *options) args() []string {
-	a := []string{os.Args[0], "--lcores=0@0"}
+	a := []string{os.Args[0], fmt.Sprintf("--lcores=0@(0-%d)", runtime.NumCPU()-1)}
 	if o.noHuge {
-		a = append(a, "--no-huge", "-m", "256", "--no-shconf", fmt.Sprintf("--file-prefix=example-%d", os.Getpid()))
+		a = append(a, "--no-huge", "-m", "512", "--no-shconf", "--no-telemetry", "--file-prefix=godpdk-example")
 	} else {
-		a = append(a, "--in-memory")
+		a = append(a, "--in-memory", "--no-telemetry")
 	}
 	if pciAddress.MatchString(o.device) {
 		a = append(a, "--allow="+o.device)
@@ -146,24 +164,17 @@ const (
 // setUp configures and starts a port. A device that can spread flows over its queues
 // is asked to hash TCP; fastsyn reads key and table back, and moves frames to their
 // workers where there is no RSS.
-func setUp(pid ethdev.Port, queues int, pool *mempool.Mempool) error {
-	n := uint16(queues)
-	var info ethdev.DevInfo
-	if err := pid.InfoGet(&info); err != nil {
-		return fmt.Errorf("reading the device: %w", err)
-	}
-	if most := min(info.MaxRxQueues(), info.MaxTxQueues()); queues < 1 || queues > int(most) {
-		return fmt.Errorf("-queues %d: %s has 1 to %d", queues, info.DriverName(), most)
-	}
+func setUp(pid ethdev.Port, info *ethdev.DevInfo, pools []*mempool.Mempool) error {
+	n := uint16(len(pools))
 	var opts []ethdev.Option
-	if queues > 1 && info.RetaSize() > 0 {
+	if n > 1 && info.RetaSize() > 0 {
 		opts = append(opts, ethdev.OptRxMode(ethdev.RxMode{MqMode: mqRxRSS}), ethdev.OptRss(ethdev.RssConf{Hf: rssTCP}))
 	}
 	if err := pid.DevConfigure(n, n, opts...); err != nil {
 		return fmt.Errorf("configuring the device: %w", err)
 	}
 	for q := range n {
-		if err := pid.RxqSetup(q, 1024, pool); err != nil {
+		if err := pid.RxqSetup(q, 1024, pools[q]); err != nil {
 			return fmt.Errorf("receive queue %d: %w", q, err)
 		}
 		if err := pid.TxqSetup(q, 1024); err != nil {
@@ -180,15 +191,9 @@ func setUp(pid ethdev.Port, queues int, pool *mempool.Mempool) error {
 	return nil
 }
 
-// report compares what fastsyn counted with what go-dpdk reads from the device,
-// which is the program's all the while.
-func report(ep *fastsyn.Endpoint, pid ethdev.Port) {
+// report says what the workers counted.
+func report(ep *fastsyn.Endpoint) {
 	for _, s := range ep.Stats() {
 		fmt.Printf("worker %d: %d accepted, %d frames received, %d sent\n", s.Worker, s.Engine.Accepted, s.Port.RxFrames, s.Port.TxFrames)
-	}
-	var stats ethdev.Stats
-	if err := pid.StatsGet(&stats); err == nil {
-		c := stats.Cast()
-		fmt.Printf("device: %d frames received, %d sent, %d missed\n", c.Ipackets, c.Opackets, c.Imissed)
 	}
 }
