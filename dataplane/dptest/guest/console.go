@@ -67,7 +67,7 @@ func newConsole(w io.Writer, r io.ReadCloser) *console {
 
 // drain unblocks the reader when nobody asks for lines any more.
 func (c *console) drain() {
-	for range c.lines { //nolint:revive // nothing to do with them
+	for range c.lines {
 	}
 }
 
