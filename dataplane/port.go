@@ -75,6 +75,14 @@ type Attacher interface {
 	Detach()
 }
 
+// LinkCounter is implemented by ports that notice when their link comes up, so
+// that addresses are announced and neighbours asked for again: there may be
+// somebody else at the other end. Safe from any goroutine.
+type LinkCounter interface {
+	// LinkUps is how often the link has come up since it was opened.
+	LinkUps() uint64
+}
+
 // CounterReporter is implemented by ports whose device keeps counters of its
 // own, such as the extended statistics of DPDK. Safe from any goroutine.
 type CounterReporter interface {

@@ -67,6 +67,7 @@ type Port struct {
 	closed   bool
 	wasUp    bool // a memif client was connected since it was started
 	up       atomic.Bool
+	ups      atomic.Uint64 // times it came up, after Open
 	gone     atomic.Bool
 	base     C.struct_fs_stats // at Open
 	missed   atomic.Uint64
@@ -571,8 +572,13 @@ func (p *Port) readLink() {
 	var up C.int
 	var mbps C.uint32_t
 	C.fs_link(p.id, &up, &mbps)
-	p.up.Store(up != 0)
+	if was := p.up.Swap(up != 0); up != 0 && !was {
+		p.ups.Add(1)
+	}
 }
+
+// LinkUps implements dataplane.LinkCounter.
+func (p *Port) LinkUps() uint64 { return p.ups.Load() }
 
 // readStats publishes what the device counts. p.mu is held.
 func (p *Port) readStats() {

@@ -40,6 +40,7 @@ type Port struct {
 
 	mu     sync.Mutex
 	down   bool
+	ups    uint64
 	closed bool
 }
 
@@ -124,7 +125,17 @@ func (p *Port) Closed() bool {
 func (p *Port) SetUp(up bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if up && p.down {
+		p.ups++
+	}
 	p.down = !up
+}
+
+// LinkUps implements dataplane.LinkCounter.
+func (p *Port) LinkUps() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ups
 }
 
 // Inject queues a copy of frame for queue i to receive and wakes Wait. It

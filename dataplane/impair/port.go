@@ -80,6 +80,14 @@ func (p *Port) Impaired(i int) Counts {
 	return c
 }
 
+// LinkUps implements dataplane.LinkCounter: those of the decorated port.
+func (p *Port) LinkUps() uint64 {
+	if l, ok := p.inner.(dataplane.LinkCounter); ok {
+		return l.LinkUps()
+	}
+	return 0
+}
+
 // Drops implements dataplane.DropReporter. Nested decorators of this kind add up.
 func (p *Port) Drops(i int) map[string]uint64 {
 	m := map[string]uint64{}

@@ -213,6 +213,18 @@ func (w *Worker) announce() {
 	}
 }
 
+// followLink starts over with the neighbours when the link has come up.
+func (w *Worker) followLink() {
+	if w.linkCtr == nil {
+		return
+	}
+	if ups := w.linkCtr.LinkUps(); ups != w.linkUps {
+		w.linkUps = ups
+		w.announce()
+		w.cfg.Net.Neighbors.suspect(w.now)
+	}
+}
+
 // refresh sends one request for a neighbour.
 func (w *Worker) refresh(r refreshing) {
 	net := w.cfg.Net

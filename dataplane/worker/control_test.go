@@ -266,6 +266,35 @@ func TestNET_003_FloodCausesNoARP(t *testing.T) {
 	require.Equal(t, 400, again, "two retransmissions each in 4 s")
 }
 
+// When the link comes up, there may be somebody else at its other end: our
+// addresses are announced, and next hops asked for again.
+func TestNET_002_LinkUpAnnounces(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	gw := wire.Addr4(0x0a0000fe)
+	r.cfg.Net.Neighbors.want(gw, r.now)
+	r.send(t, arpFrame(2, r.hw, gw, own4))
+	require.Empty(t, r.step(t, int64(time.Second)), "nothing happened")
+	r.port.SetUp(false)
+	require.Empty(t, r.step(t, int64(time.Second)))
+	r.port.SetUp(true)
+	var targets []wire.Addr
+	solicited := 0
+	for _, f := range append(r.step(t, int64(time.Second)), r.step(t, 1)...) {
+		if p := parse(t, f); p.Kind != wire.KindARP {
+			solicited++ // the DAD probe and the advertisement of our IPv6 address
+			continue
+		}
+		a, ok := wire.ParseARP(f[14:])
+		require.True(t, ok)
+		require.Equal(t, broadcastMAC, [6]byte(f[:6]))
+		targets = append(targets, a.Target())
+	}
+	require.Equal(t, []wire.Addr{own4, gw}, targets)
+	require.Equal(t, 2, solicited)
+	r.send(t, arpFrame(2, r.hw, gw, own4))
+	require.Empty(t, r.step(t, int64(time.Second)), "once")
+}
+
 // NET-002: frames to an unknown next hop wait for the answer, three at most.
 func TestNET_002_SegmentsWaitForTheNextHop(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})

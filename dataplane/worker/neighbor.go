@@ -189,6 +189,23 @@ func (n *Neighbors) age(now int64, send func(refreshing)) {
 	}
 }
 
+// suspect has all entries asked for anew, by broadcast, for the next hops may
+// be others than before. Until an answer comes they are used as they are.
+func (n *Neighbors) suspect(now int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.tab {
+		switch e.state {
+		case reachable:
+			e.tries, e.due = 1, now // past the unicast probe
+		case failed:
+			e.due = now
+		case incomplete:
+			e.tries, e.due = 0, now
+		}
+	}
+}
+
 func (n *Neighbors) forget(a wire.Addr, e *neighbor) {
 	if !e.asked {
 		n.unasked--

@@ -82,6 +82,36 @@ func TestNET_003_FloodCannotFillTheTable(t *testing.T) {
 	require.Equal(t, probeFull, n.want(wire.Addr4(0x0d000000), 0))
 }
 
+// After the link was down somebody else may have the address: all are asked for by
+// broadcast, and used as they are until an answer comes.
+func TestNET_002_LinkUpAsksAnew(t *testing.T) {
+	n := NewNeighbors()
+	n.want(addrA, 0)
+	n.learn(addrA, macA, false, 0)
+	var sent []refreshing
+	keep := func(r refreshing) { sent = append(sent, r) }
+	n.age(sec, keep)
+	require.Empty(t, sent, "fresh")
+	n.suspect(sec)
+	m, ok := n.Lookup(addrA)
+	require.True(t, ok)
+	require.Equal(t, macA, m)
+	n.age(sec, keep)
+	require.Equal(t, []refreshing{{addrA, macA, false}}, sent)
+	n.learn(addrA, macB, false, 2*sec)
+	m, _ = n.Lookup(addrA)
+	require.Equal(t, macB, m)
+	sent = nil
+	n.age(40*sec, keep)
+	require.Empty(t, sent, "fresh again")
+	n.suspect(40 * sec)
+	for i := range 5 {
+		n.age(int64(40+i)*sec, keep)
+	}
+	_, ok = n.Lookup(addrA)
+	require.False(t, ok, "nobody answered")
+}
+
 func TestPathsAreBoundedAndStable(t *testing.T) {
 	var p paths
 	seen := map[uint16]path{}

@@ -104,6 +104,8 @@ type Worker struct {
 	lastV   uint64 // version for which lastHop is valid
 	echo    bucket
 	nextAge int64
+	linkCtr dataplane.LinkCounter // nil: the port does not tell
+	linkUps uint64                // when addresses were last announced
 	ctr     counters
 	flow    Flow
 	now     int64
@@ -139,6 +141,7 @@ func New(cfg Config) (*Worker, error) {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.caps = w.queue.Caps()
+	w.linkCtr, _ = cfg.Port.(dataplane.LinkCounter)
 	if w.cfg.Polling == Auto {
 		w.cfg.Polling = Busy
 		if w.caps.Blocking {
@@ -253,6 +256,9 @@ func (w *Worker) Run() {
 		}
 	}
 	if w.cfg.ID == 0 {
+		if w.linkCtr != nil {
+			w.linkUps = w.linkCtr.LinkUps()
+		}
 		w.announce()
 	}
 	idleSince := int64(0)
@@ -326,6 +332,7 @@ func (w *Worker) round() (busy bool, next int64) {
 	sent += w.flush()
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
+		w.followLink()
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
 	w.worked = n > 0 || sent > 0 || fired > 0
