@@ -80,7 +80,7 @@ test-dpdk: deps ## the DPDK driver and the whole engine over DPDK's virtual devi
 	$(DPDKTEST) -run '$(RUN)' ./dataplane/dpdk; \
 	$(DPDKTEST) -race -short -run '$(RUN)' ./dataplane/dpdk; \
 	$(DPDKTEST) -run 'TestDPDK_.*$(RUN)' ./cmd/fastsyn; \
-	for d in net_af_packet net_af_xdp; do FASTSYN_INTEROP_DRIVER=$$d $(DPDKTEST) -run 'TestInterop_.*$(RUN)' -skip 'Offloads|Trace' ./cmd/fastsyn; done; \
+	for d in net_af_packet net_af_xdp; do FASTSYN_INTEROP_DRIVER=$$d $(DPDKTEST) -run 'TestInterop_.*$(RUN)' ./cmd/fastsyn; done; \
 	else $(NODPDK); fi
 
 test-nic: deps ## fastsyn on an emulated NIC with several queues and RSS (-tags dpdk, QEMU without KVM)

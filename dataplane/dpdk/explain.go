@@ -77,6 +77,10 @@ var causes = []cause{
 		"run as root, or give the program what docs/dpdk.md lists under running without root",
 	},
 	{
+		"larger than combined queue count", "the interface has fewer combined queues",
+		"ethtool -L IFACE combined N, where its driver has such (veth has not), or queue_count=1",
+	},
+	{
 		"libbpf", "the XDP program or socket was refused",
 		"run as root; if the log names XSK_BIND or an XDP flag, the driver of the interface lacks zero copy: force_copy=1",
 	},
