@@ -1,5 +1,7 @@
 package cookie
 
+import "crypto/aes"
+
 // kernel is an implementation of AES-128 over batches. All give equal results; the
 // generic one, on crypto/aes, is the specification.
 type kernel uint8
@@ -40,11 +42,41 @@ func kernels() []kernel {
 	return list
 }
 
-// bestKernel is what new keys are made for. Only tests change it.
-var bestKernel = func() kernel {
-	list := kernels()
-	return list[len(list)-1]
-}()
+// bestKernel is what new keys are made for: the fastest that computes AES. Only
+// tests change it. An emulated CPU may have an instruction and get it wrong: QEMU
+// 7.2 repeats the lower block of 256-bit VAESENC in the upper one, and every flow
+// whose hash went that way was lost.
+var bestKernel = fastest(kernels(), correct)
+
+// fastest returns the last of list, fastest last, that is correct; the generic one always is.
+func fastest(list []kernel, correct func(kernel) bool) kernel {
+	for i := len(list) - 1; i > 0; i-- {
+		if correct(list[i]) {
+			return list[i]
+		}
+	}
+	return kernelGeneric
+}
+
+// correct reports whether k agrees with crypto/aes on blocks for every lane of
+// its registers, and a rest.
+func correct(k kernel) bool {
+	var key [aes.BlockSize]byte
+	for i := range key {
+		key[i] = byte(17 * i)
+	}
+	var got, want [2*wideLanes + 5]block
+	for i := range got {
+		got[i].put(uint64(i)*0x9e3779b97f4a7c15, ^uint64(i)<<7)
+	}
+	want = got
+	newPRFOn(key, k)().encrypt(got[:])
+	newPRFOn(key, kernelGeneric)().encryptGeneric(want[:])
+	return got == want
+}
+
+// wideLanes is how many blocks the widest kernel has in flight at once.
+const wideLanes = 32
 
 // Kernel returns which AES implementation new keys use: "vaes512", "vaes256", "aesni",
 // or "generic", which is crypto/aes.

@@ -282,3 +282,15 @@ func ExampleKernel() {
 	fmt.Println(Kernel() != "")
 	// Output: true
 }
+
+// A kernel that this CPU claims and gets wrong is passed over.
+func TestFastestIsCorrect(t *testing.T) {
+	list := []kernel{kernelGeneric, kernelAESNI, kernelVAES256, kernelVAES512}
+	require.Equal(t, kernelVAES512, fastest(list, func(kernel) bool { return true }))
+	require.Equal(t, kernelAESNI, fastest(list, func(k kernel) bool { return k <= kernelAESNI }))
+	require.Equal(t, kernelGeneric, fastest(list, func(kernel) bool { return false }))
+	require.Equal(t, kernelGeneric, fastest(list[:1], func(kernel) bool { return false }))
+	for _, k := range kernels() {
+		require.True(t, correct(k), k)
+	}
+}
