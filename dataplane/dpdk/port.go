@@ -285,8 +285,7 @@ func (p *Port) configure(f *ethFacts) error {
 	copy(unsafe.Slice(pools, c.Queues), p.pools)
 	s.queues, s.rx_desc, s.tx_desc, s.mtu = C.uint16_t(c.Queues), C.uint16_t(c.RxDesc), C.uint16_t(c.TxDesc), C.uint16_t(c.MTU)
 	s.rx_offloads, s.tx_offloads, s.pool = C.uint64_t(rx), C.uint64_t(tx), pools
-	// A device without a table to write cannot be told where flows go (net_tap).
-	can := c.Queues > 1 && uint64(f.rss_types)&tcpTypes != 0 && f.reta_size != 0
+	can := c.Queues > 1 && uint64(f.rss_types)&tcpTypes != 0
 	if c.RSS == On && !can {
 		return fmt.Errorf("dpdk: %s: rss=on, but %s: leave rss=on out, and flows are steered to their workers in software", c.Device, p.noRSS(f))
 	}
@@ -303,6 +302,9 @@ func (p *Port) configure(f *ethFacts) error {
 		p.writeKey(unsafe.Slice(key, int(s.key_len)))
 		s.key = key
 		p.rss = "device"
+	}
+	if s.rss_types == 0 {
+		s.rx_offloads &^= C.RTE_ETH_RX_OFFLOAD_RSS_HASH
 	}
 	ret, step := p.tryConfigure(s)
 	if ret < 0 && s.rss_types != 0 && c.RSS == Auto && (ret == -C.ENOTSUP || ret == -C.EINVAL) {
@@ -338,9 +340,6 @@ func (p *Port) writeKey(key []C.uint8_t) {
 func (p *Port) noRSS(f *ethFacts) string {
 	if p.cfg.Queues == 1 {
 		return "there is one queue"
-	}
-	if f.reta_size == 0 {
-		return fmt.Sprintf("the device (%s) has no redirection table", p.driver)
 	}
 	return fmt.Sprintf("the device (%s) cannot hash TCP (it offers: %s)", p.driver, strings.Join(append(rssNames(uint64(f.rss_types)), "nothing else"), ", "))
 }

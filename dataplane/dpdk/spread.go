@@ -28,6 +28,14 @@ func (p *Port) spread(f *ethFacts) error {
 	if c.Queues == 1 {
 		return nil
 	}
+	// Without a table to write, a device cannot be told where flows go (net_tap).
+	// Some know its size only now (vmxnet3).
+	if p.rss != "" && f.reta_size == 0 {
+		if c.RSS == On {
+			return fmt.Errorf("dpdk: %s: rss=on, but the device (%s) has no redirection table: leave rss=on out, and flows are steered to their workers in software", c.Device, p.driver)
+		}
+		p.rss = ""
+	}
 	key, size := c.RSSKey, int(f.reta_size)
 	if p.rss == "" || size == 0 || size > rss.MaxRETA {
 		size = assumedRETA
@@ -73,20 +81,18 @@ func (p *Port) steer(table *steer.Table) {
 
 // program writes the table and reads back what the device then has.
 func (p *Port) program(f *ethFacts, key rss.Key, reta rss.RETA) error {
-	if f.reta_size != 0 {
-		if ret := C.fs_reta_set(p.id, (*C.uint16_t)(unsafe.Pointer(&reta[0])), C.uint16_t(len(reta))); ret < 0 {
-			return p.fail("setting the redirection table", ret)
-		}
-		got := make([]uint16, len(reta))
-		switch ret := C.fs_reta_get(p.id, (*C.uint16_t)(unsafe.Pointer(&got[0])), C.uint16_t(len(got))); {
-		case ret == -C.ENOTSUP: // cannot be read: the counters show whether it holds
-		case ret < 0:
-			return p.fail("reading the redirection table", ret)
-		default:
-			for i := range got {
-				if got[i] != reta[i] {
-					return fmt.Errorf("dpdk: %s: entry %d of the redirection table reads queue %d after queue %d was written", p.cfg.Device, i, got[i], reta[i])
-				}
+	if ret := C.fs_reta_set(p.id, (*C.uint16_t)(unsafe.Pointer(&reta[0])), C.uint16_t(len(reta))); ret < 0 {
+		return p.fail("setting the redirection table", ret)
+	}
+	got := make([]uint16, len(reta))
+	switch ret := C.fs_reta_get(p.id, (*C.uint16_t)(unsafe.Pointer(&got[0])), C.uint16_t(len(got))); {
+	case ret == -C.ENOTSUP: // cannot be read: the counters show whether it holds
+	case ret < 0:
+		return p.fail("reading the redirection table", ret)
+	default:
+		for i := range got {
+			if got[i] != reta[i] {
+				return fmt.Errorf("dpdk: %s: entry %d of the redirection table reads queue %d after queue %d was written", p.cfg.Device, i, got[i], reta[i])
 			}
 		}
 	}
