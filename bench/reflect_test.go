@@ -131,9 +131,7 @@ func bounce(t testing.TB, r *reflector, q dataplane.Queue, b *dataplane.Batch) {
 	q.Blank(b, dataplane.BatchSize)
 	for i := range b.N {
 		d := b.Data[i][:60]
-		for j, c := range [14]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5} {
-			d[j] = c
-		}
+		copy(d, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5})
 		b.Data[i], b.Verdict[i] = d, dataplane.Reply
 	}
 	q.Settle(b)

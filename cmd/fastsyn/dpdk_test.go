@@ -77,7 +77,7 @@ func TestDPDK_Ring(t *testing.T) {
 // shortDir is a directory whose name DPDK can read: neither long nor with an equals sign.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fs-dpdk-")
+	dir, err := os.MkdirTemp("", "fs-dpdk-") //nolint:usetesting // t.TempDir has the test's name in it, equals signs and all
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
