@@ -27,14 +27,27 @@
 // What waits in the device's rings, received by nobody or not sent yet, is the
 // device's, and so are the buffers in them.
 //
-// # Threads
+// From the EAL's memory Port takes 4 MiB, for frames longer than the buffers of the
+// pools, and 10 KiB for each queue, which Close gives back.
+//
+// # Threads and pools
 //
 // fastsyn starts one worker for each queue on a thread of its own, not on an lcore of
 // the EAL, and registers it with the EAL (rte_thread_register), which gives it
-// caches in the pools; so the pools have to be made for several producers and
-// consumers, as CreateMbufPool does unless told otherwise. An EAL with a single lcore,
-// "--lcores=0@0-1" where the machine has two CPUs, is enough. fastsyn.Config.CPUs pins the workers.
-// Port and Close may be called from any goroutine.
+// caches in the pools. An EAL with a single lcore is enough, "--lcores=0@(0-1)" on a machine
+// with CPUs 0 and 1. fastsyn.Config.CPUs pins the workers. Port and Close may be
+// called from any goroutine.
+//
+// Give each queue a pool of its own. Threads that share one meet in its ring, where by
+// default all wait, spinning, for one that the kernel has interrupted: four workers
+// with one pool on two busy CPUs stood still for seconds at a time. Where CPUs are not
+// isolated make pools with mempool.OptOpsName("ring_mt_rts"), whose ring does not wait
+// so, also because several queues without RSS hand frames to each other. With it, the
+// same workers and the same pool never stood. Operations for a single producer or consumer
+// ("ring_sp_sc") are not enough: a frame may go home from another thread.
+//
+// Neighbour solicitations of IPv6 come by multicast, which the port has to let through;
+// of the ways to say so go-dpdk binds PromiscEnable.
 //
 // # Building
 //
@@ -47,9 +60,10 @@
 //
 // Not every module proxy serves go-dpdk. Behind one that does not, either fetch it
 // from its origin, GOPRIVATE=github.com/yerden/go-dpdk, or work with a checkout of its
-// tag v0.1.0, outside of this repository:
+// tag v0.1.0, here in a workspace that stays uncommitted:
 //
-//	go work init . ~/src/go-dpdk   # go.work stays uncommitted
+//	go work init .
+//	go work edit -replace github.com/yerden/go-dpdk=$HOME/src/go-dpdk
 //	go test -tags dpdk ./...
 //
 // A module that imports this one needs the replacement of github.com/fastsyn/fastsyn in
