@@ -286,11 +286,12 @@ int fs_next(int port)
 	return id >= RTE_MAX_ETHPORTS ? -1 : (int)id;
 }
 
-struct rte_mempool *fs_pool(const char *name, uint32_t n, uint32_t room, int numa)
+struct rte_mempool *fs_pool(const char *name, uint32_t n, uint32_t room, int numa, int shared)
 {
 	// Two thirds of the pool at most may lie in caches of threads (rte_mempool.h).
 	unsigned cache = n / 8 < 256 ? n / 8 : 256;
-	return rte_pktmbuf_pool_create(name, n, cache, 0, (uint16_t)(room + RTE_PKTMBUF_HEADROOM), numa);
+	return rte_pktmbuf_pool_create_by_ops(name, n, cache, 0, (uint16_t)(room + RTE_PKTMBUF_HEADROOM), numa,
+					      shared ? "ring_mt_rts" : NULL);
 }
 
 int fs_stats(uint16_t port, struct fs_stats *s)

@@ -65,8 +65,10 @@ int fs_reta_get(uint16_t port, uint16_t *queue, uint16_t size);
 // fs_next returns the first port at or above port, or -1.
 int fs_next(int port);
 
-// fs_pool makes a pool of n frames with room bytes behind the headroom.
-struct rte_mempool *fs_pool(const char *name, uint32_t n, uint32_t room, int numa);
+// fs_pool makes a pool of n frames with room bytes behind the headroom. In one that
+// threads share, none waits for another that the kernel has interrupted inside the
+// ring: without isolated CPUs workers stood still for seconds at a time.
+struct rte_mempool *fs_pool(const char *name, uint32_t n, uint32_t room, int numa, int shared);
 
 // fs_stats are those of rte_eth_stats_get.
 struct fs_stats {

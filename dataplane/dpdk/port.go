@@ -236,7 +236,7 @@ func (p *Port) makePool(count, room, numa int) (*C.struct_rte_mempool, error) {
 	name := C.CString(fmt.Sprintf("fastsyn%d", ports.made))
 	ports.Unlock()
 	defer C.free(unsafe.Pointer(name))
-	pool := C.fs_pool(name, C.uint32_t(count), C.uint32_t(room), C.int(numa))
+	pool := C.fs_pool(name, C.uint32_t(count), C.uint32_t(room), C.int(numa), boolInt(p.cfg.Queues > 1))
 	if pool == nil {
 		return nil, fmt.Errorf("dpdk: %s: no memory for %d frames of %d bytes on NUMA node %d: %w: %s: fewer frames (mbufs=%d) or queues, or more memory: sudo fastsyn hugepages reserve, memory=; fastsyn hugepages shows what is free",
 			p.cfg.Device, count, room, numa, syscall.ENOMEM, explain(takeLog()), max(minMbufs, count/2))
