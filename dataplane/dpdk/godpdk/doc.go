@@ -40,11 +40,11 @@
 //
 // Give each queue a pool of its own. Threads that share one meet in its ring, where by
 // default all wait, spinning, for one that the kernel has interrupted: four workers
-// with one pool on two busy CPUs stood still for seconds at a time. Where CPUs are not
-// isolated make pools with mempool.OptOpsName("ring_mt_rts"), whose ring does not wait
-// so, also because several queues without RSS hand frames to each other. With it, the
-// same workers and the same pool never stood. Operations for a single producer or consumer
-// ("ring_sp_sc") are not enough: a frame may go home from another thread.
+// with one pool on two busy CPUs were seen standing there for more than ten seconds. Where CPUs are
+// not isolated make pools with mempool.OptOpsName("ring_mt_rts"), whose ring does not
+// wait so; several queues without RSS hand frames to each other, so that a frame may go home
+// from another thread. For the same reason operations for a single producer or consumer
+// ("ring_sp_sc") are not enough.
 //
 // Neighbour solicitations of IPv6 come by multicast, which the port has to let through;
 // of the ways to say so go-dpdk binds PromiscEnable.

@@ -195,7 +195,7 @@ func hangUp(t *testing.T, server, client ethdev.Port) {
 		maps, err := os.ReadFile("/proc/self/maps")
 		return err == nil && !strings.Contains(string(maps), "memif_region")
 	}, patience, time.Millisecond)
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond)
 	server.Stop()
 }
 
