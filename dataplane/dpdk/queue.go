@@ -39,6 +39,8 @@ type queue struct {
 	st     dataplane.Stats
 	pub    published
 	closed error
+	// attached: the thread was registered by us.
+	attached bool
 }
 
 var (
@@ -69,7 +71,7 @@ func newQueue(p *Port, num int, f *ethFacts, rx, tx uint64) (*queue, error) {
 	q.caps = dataplane.Caps{
 		Burst: dataplane.BatchSize, ReplyRoom: replyRoom, FrameRoom: minRoom,
 		RxCsum: rx&C.RTE_ETH_RX_OFFLOAD_TCP_CKSUM != 0,
-		RxHash: rx&C.RTE_ETH_RX_OFFLOAD_RSS_HASH != 0 && p.rss != "",
+		RxHash: rx&C.RTE_ETH_RX_OFFLOAD_RSS_HASH != 0 && (p.rss != "" || p.foreign),
 		TxCsum: tx&txSums == txSums,
 	}
 	return q, nil
@@ -79,17 +81,23 @@ func newQueue(p *Port, num int, f *ethFacts, rx, tx uint64) (*queue, error) {
 // own in the pools (rte_thread_register).
 func (q *queue) Attach() error {
 	if C.rte_lcore_id() != C.LCORE_ID_ANY {
-		return nil // a thread of the EAL
+		return nil // a thread of the EAL, which stays one
 	}
 	if C.rte_thread_register() < 0 {
 		return fmt.Errorf("dpdk: %s: queue %d: registering the worker's thread: %w: %s", q.port.cfg.Device, q.num,
 			syscall.Errno(C.fs_errno()), explain(takeLog()))
 	}
+	q.attached = true
 	return nil
 }
 
 // Detach ends what Attach began.
-func (q *queue) Detach() { C.rte_thread_unregister() }
+func (q *queue) Detach() {
+	if q.attached {
+		C.rte_thread_unregister()
+		q.attached = false
+	}
+}
 
 // Rx lends frames: those that other queues have received for this one, then the device's.
 func (q *queue) Rx(b *dataplane.Batch) int {
