@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -132,6 +133,17 @@ func takeLog() string {
 	var b [16 << 10]byte
 	n := C.fs_log_take((*C.char)(unsafe.Pointer(&b[0])), C.size_t(len(b)))
 	return string(b[:n])
+}
+
+// refused is the error of a call that failed with ret, and what DPDK said of it.
+// Many drivers return -1 for whatever went wrong.
+func refused(what string, ret int, log string) error {
+	switch errno := syscall.Errno(-ret); errno {
+	case syscall.EPERM, syscall.EFAULT, 0:
+		return fmt.Errorf("dpdk: %s: %s", what, explain(log))
+	default:
+		return fmt.Errorf("dpdk: %s: %w: %s", what, errno, explain(log))
+	}
 }
 
 // Shutdown, after the last port was closed, removes what a run with a file-prefix

@@ -1,10 +1,6 @@
 package dpdk
 
-import (
-	"fmt"
-	"strings"
-	"syscall"
-)
+import "strings"
 
 // A cause is something DPDK says, and what it means to the one who reads it.
 type cause struct {
@@ -92,17 +88,6 @@ var causes = []cause{
 		"no such device", "there is no such device",
 		"fastsyn devices lists what there is",
 	},
-}
-
-// refused is the error of a call that failed with ret, and what DPDK said of it.
-// Many drivers return -1 for whatever went wrong.
-func refused(what string, ret int, log string) error {
-	switch errno := syscall.Errno(-ret); errno {
-	case syscall.EPERM, syscall.EFAULT, 0:
-		return fmt.Errorf("dpdk: %s: %s", what, explain(log))
-	default:
-		return fmt.Errorf("dpdk: %s: %w: %s", what, errno, explain(log))
-	}
 }
 
 // explain makes a sentence of what DPDK logged when something failed.

@@ -83,19 +83,22 @@ func (c *console) line(timer <-chan time.Time) (string, error) {
 	}
 }
 
-// waitFor waits for a line that is text, and takes what begins with "error: " as an error.
-func (c *console) waitFor(text string, limit time.Duration) error {
+// greeting is the agent's first line when it is ready.
+const greeting = "ready"
+
+// greeted waits for it, and takes what begins with "error: " as an error.
+func (c *console) greeted(limit time.Duration) error {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	for {
 		s, err := c.line(t.C)
 		if err != nil {
-			return fmt.Errorf("waiting for %q: %w", text, err)
+			return fmt.Errorf("waiting for %q: %w", greeting, err)
 		}
 		if why, bad := strings.CutPrefix(s, "error: "); bad {
 			return errors.New(why)
 		}
-		if s == text {
+		if s == greeting {
 			return nil
 		}
 	}

@@ -103,7 +103,7 @@ var errSilent = errors.New("the kernel has fallen silent")
 func (g *Guest) boot(silence time.Duration) error {
 	size, last := int64(-1), time.Now()
 	for {
-		err := g.con.waitFor("ready", time.Second)
+		err := g.con.greeted(time.Second)
 		if !errors.Is(err, errNoAnswer) {
 			return err
 		}

@@ -23,7 +23,7 @@ func TestConsole(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	c := newConsole(w, r)
-	require.NoError(t, c.waitFor("ready", time.Minute))
+	require.NoError(t, c.greeted(time.Minute))
 
 	big := strings.Repeat("1 out\n1 code 0\n", 10000)
 	for _, tc := range []struct {
@@ -80,9 +80,9 @@ func TestBootOutcome(t *testing.T) {
 
 func TestConsoleErrors(t *testing.T) {
 	console := func(script string) *console { return fakeConsole(t, script) }
-	require.EqualError(t, console("echo error: no such module").waitFor("ready", time.Minute), "no such module")
-	require.ErrorIs(t, console("echo almost").waitFor("ready", time.Minute), errEnded)
-	require.ErrorContains(t, console("cat").waitFor("ready", time.Millisecond), "no answer in time")
+	require.EqualError(t, console("echo error: no such module").greeted(time.Minute), "no such module")
+	require.ErrorIs(t, console("echo almost").greeted(time.Minute), errEnded)
+	require.ErrorContains(t, console("cat").greeted(time.Millisecond), "no answer in time")
 	_, err := console("read x; echo what").run("true", time.Minute)
 	require.ErrorContains(t, err, "out of turn")
 	_, err = console("read x; echo 1 out; echo '?'; echo 1 err; echo 1 code 0").run("true", time.Minute)
