@@ -3,6 +3,7 @@
 #include "burst.h"
 
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_prefetch.h>
 
 // enter reports whether the device may be touched. Its store comes before the
@@ -194,11 +195,19 @@ uint32_t fs_settle(struct fs_queue *q, uint32_t n)
 			m->data_len = (uint16_t)f->len;
 			m->pkt_len = f->len;
 			m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+			if (unlikely(f->flags & FS_TX_VLAN && !(f->data[12] == 0x81 && f->data[13] == 0))) {
+				m->vlan_tci = f->vlan;
+				if (rte_vlan_insert(&m) != 0) {
+					errors++;
+					q->drop[ndrop++] = m;
+					continue;
+				}
+			}
 			if (f->flags & FS_TX_CSUM) {
-				offload(m, f->data);
+				offload(m, rte_pktmbuf_mtod(m, const uint8_t *));
 				prepare = 1;
 			}
-			len[ntx] = (uint16_t)f->len;
+			len[ntx] = m->data_len;
 			q->tx[ntx++] = m;
 		} else if (!(f->flags & FS_KEEP)) {
 			q->drop[ndrop++] = m;

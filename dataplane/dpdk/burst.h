@@ -22,6 +22,7 @@ enum {
 	FS_SEND = 1 << 0, // else free
 	FS_KEEP = 1 << 1, // neither
 	FS_TX_CSUM = 1 << 2,
+	FS_TX_VLAN = 1 << 3, // put the tag in vlan into a frame that has none
 };
 
 // fs_frame is one frame between C and Go.

@@ -206,6 +206,29 @@ func TestResliced(t *testing.T) {
 	b.Queue(0).Settle(batch)
 }
 
+// A frame that came with a tag, which the device has stripped, leaves with it; one
+// that was given a tag meanwhile is left alone.
+func TestVLANTagIsPutBack(t *testing.T) {
+	a, b := pair(t, Config{})
+	q, batch := a.Queue(0), dataplane.NewBatch()
+	plain := frame(b, 7)
+	tagged := append(append(append([]byte{}, plain[:12]...), 0x81, 0, 0x20, 5), plain[12:]...)
+	require.Equal(t, 3, q.Blank(batch, 3))
+	for i, f := range [][]byte{plain, tagged, plain} {
+		batch.Data[i], batch.Verdict[i] = append(batch.Data[i], f...), dataplane.Reply
+		batch.Meta[i] = dataplane.Meta{VLAN: 0x2005, Flags: dataplane.MetaVLAN}
+	}
+	batch.Meta[2] = dataplane.Meta{VLAN: 9}
+	require.Equal(t, 3, q.Settle(batch))
+	require.EqualValues(t, 64+64+60, a.Stats(0).TxBytes)
+	require.Equal(t, 3, b.Queue(0).Rx(batch))
+	require.Equal(t, tagged, batch.Data[0])
+	require.Equal(t, tagged, batch.Data[1])
+	require.Equal(t, plain, batch.Data[2])
+	b.Queue(0).Settle(batch)
+	require.Zero(t, a.Stats(0).TxErrors)
+}
+
 // The path of a burst does not allocate.
 func TestNoAllocations(t *testing.T) {
 	for _, queues := range []int{1, 2} {

@@ -176,11 +176,15 @@ func (q *queue) Settle(b *dataplane.Batch) int {
 	return sent
 }
 
-// decorate hands the meta data of a frame to the device. A tag that the device has
-// stripped is what the answer wants as well, unless it wrote one itself.
+// decorate hands the meta data of a frame to the driver. A tag that the device has
+// stripped is put back, unless the answer has one already.
 func (q *queue) decorate(f *C.struct_fs_frame, m *dataplane.Meta) {
 	if m.Flags&dataplane.MetaTxCsum != 0 && q.caps.TxCsum {
 		f.flags |= C.FS_TX_CSUM
+	}
+	if m.Flags&dataplane.MetaVLAN != 0 {
+		f.flags |= C.FS_TX_VLAN
+		f.vlan = C.uint16_t(m.VLAN)
 	}
 }
 
