@@ -20,13 +20,16 @@ GOTEST  = $(GO) test -timeout $(TIMEOUT) -run '$(RUN)' $(TESTFLAGS)
 SHORT   = FASTSYN_REQUIRE= $(GOTEST) -short
 TOOLMOD = .ci/tools/go.mod
 LINTER  = bin/golangci-lint
+# What cmd/fastsyn spends its time on, for the compiler. Not default.pgo, because
+# every build would then compile everything anew.
+PROFILE = cmd/fastsyn/fastsyn.pgo
 # What only the main build uses is not dead code in another.
 ELSEWHERE = --disable unused,unparam
 
 .DEFAULT_GOAL := help
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
-.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
+.PHONY: help deps build release pgo test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
 	fuzz bench bench-dpdk cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
@@ -40,6 +43,13 @@ deps: ## install (root) or name (user) the programs that tests talk to
 
 build: ## build the fastsyn command into bin/
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/fastsyn
+
+release: ## build it for speed, with the profile of make pgo; with DPDK where there is libdpdk (a minute or two)
+	@if $(DPDK); then set -x; CGO_ENABLED=1 $(GO) build -tags dpdk -pgo=$(PROFILE) -o bin/ ./cmd/fastsyn; \
+	else set -x; CGO_ENABLED=0 $(GO) build -pgo=$(PROFILE) -o bin/ ./cmd/fastsyn; fi
+
+pgo: ## renew the profile for make release; wants what bench-dpdk wants
+	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args -yardstick.rounds=1 -yardstick.pgo=$(CURDIR)/$(PROFILE)
 
 test: deps test-all test-race test-purego test-dpdk test-nic ## everything: all tests, then the race, purego and dpdk builds
 

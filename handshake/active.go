@@ -20,14 +20,55 @@ var (
 // SYN in Output (ACT-001). t is only read, during the call. The clock is the one of the last Handle, Advance or
 // SetClock. app comes back in events; path is handed on in segments.
 func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
-	if t.Remote.IsZero() || t.Local.IsZero() || t.RemotePort == 0 || t.LocalPort == 0 ||
-		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local || group(t.Remote) { // ACT-015
+	if !connectable(t) {
 		return FlowID{}, ErrUnreachable
 	}
 	if len(e.out) == cap(e.out) {
 		return FlowID{}, ErrOutputFull
 	}
-	sum := e.sumTuple(t)
+	return e.connect(t, e.sumTuple(t), app, path)
+}
+
+// ConnectMany is Connect for up to MaxBurst tuples at once, for load generators:
+// they are hashed in one call, and the cache misses of their buckets overlap.
+// ids[i] becomes the flow of t[i], or an invalid FlowID where that tuple is in use.
+// It returns how many tuples it has looked at, which are all unless err says
+// why it stopped at t[n]. len(ids) ≥ len(t).
+func (e *Engine) ConnectMany(t []wire.Tuple, app, path uint16, ids []FlowID) (n int, err error) {
+	t = t[:min(len(t), MaxBurst)]
+	ids = ids[:len(t)]
+	m := &e.many
+	for i := range t {
+		gather(&m.tup[i], &t[i])
+	}
+	e.hasher.Sum(m.sum[:len(t)], m.tup[:len(t)])
+	for i := range t {
+		e.sink += e.tab.touch(m.sum[i].Hash)
+	}
+	for i := range t {
+		if !connectable(&t[i]) {
+			return i, ErrUnreachable
+		}
+		if len(e.out) == cap(e.out) {
+			return i, ErrOutputFull
+		}
+		switch ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err {
+		case nil, ErrTupleInUse:
+		default:
+			return i, err
+		}
+	}
+	return len(t), nil
+}
+
+// connectable reports whether a connection over t makes sense (ACT-015).
+func connectable(t *wire.Tuple) bool {
+	return !t.Remote.IsZero() && !t.Local.IsZero() && t.RemotePort != 0 && t.LocalPort != 0 &&
+		t.Remote.Is4() == t.Local.Is4() && t.Remote != t.Local && !group(t.Remote)
+}
+
+// connect opens t, whose hashes are sum. There is room in the output.
+func (e *Engine) connect(t *wire.Tuple, sum *cookie.Sum, app, path uint16) (FlowID, error) {
 	if idx := e.lookup(sum.Hash, t); idx != 0 {
 		return FlowID{}, ErrTupleInUse
 	}

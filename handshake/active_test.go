@@ -190,6 +190,69 @@ func TestConnectLimits(t *testing.T) {
 	require.Equal(t, 24, k.e.Advance(k.now+2e9, 1<<20))
 }
 
+// A batch opens what single calls open, and says where it stopped.
+func TestConnectMany(t *testing.T) {
+	tuples := make([]wire.Tuple, MaxBurst)
+	for i := range tuples {
+		tuples[i] = wire.Tuple{Remote: peer4, Local: our4, RemotePort: 80, LocalPort: uint16(1000 + i)}
+	}
+	one, many := newKit(t, Config{}), newKit(t, Config{})
+	taken := &tuples[5]
+	for _, k := range []*kit{one, many} {
+		_, err := k.e.Connect(taken, 1, 0)
+		require.NoError(t, err)
+	}
+	for i := range tuples {
+		_, err := one.e.Connect(&tuples[i], 2, 3)
+		require.Equal(t, i == 5, err != nil)
+	}
+	ids := make([]FlowID, MaxBurst)
+	n, err := many.e.ConnectMany(tuples, 2, 3, ids)
+	require.NoError(t, err)
+	require.Equal(t, MaxBurst, n)
+	for i, id := range ids {
+		require.Equal(t, i != 5, id.Valid())
+		if i != 5 {
+			require.Equal(t, tuples[i], many.e.Tuple(id))
+			require.Equal(t, SynSent, many.e.State(id))
+		}
+	}
+	require.Equal(t, one.e.Output(), many.e.Output())
+	require.Equal(t, one.e.Counters(), many.e.Counters())
+
+	tuples[7].Remote = wire.Addr4(0xe0000001)
+	k := newKit(t, Config{})
+	n, err = k.e.ConnectMany(tuples, 0, 0, ids)
+	require.ErrorIs(t, err, ErrUnreachable)
+	require.Equal(t, 7, n)
+	require.EqualValues(t, 7, k.e.Counters().Attempted)
+
+	k = newKit(t, Config{MaxFlows: 3})
+	n, err = k.e.ConnectMany(tuples[:7], 0, 0, ids)
+	require.ErrorIs(t, err, ErrTableFull)
+	require.Equal(t, 3, n)
+
+	k = newKit(t, Config{MaxFlows: 2 * maxOutput})
+	for range maxOutput/MaxBurst - 1 {
+		for i := range tuples {
+			tuples[i].Remote, tuples[i].RemotePort = peer4, tuples[i].RemotePort+1
+		}
+		n, err = k.e.ConnectMany(tuples, 0, 0, ids)
+		require.NoError(t, err)
+		require.Equal(t, MaxBurst, n)
+	}
+	_, err = k.e.Connect(&k.tup, 0, 0)
+	require.NoError(t, err)
+	for i := range tuples {
+		tuples[i].RemotePort++
+	}
+	n, err = k.e.ConnectMany(tuples, 0, 0, ids)
+	require.ErrorIs(t, err, ErrOutputFull)
+	require.Equal(t, MaxBurst-1, n)
+	require.Zero(t, k.e.OutputRoom())
+	require.Zero(t, testing.AllocsPerRun(10, func() { _, _ = k.e.ConnectMany(tuples, 0, 0, ids) }))
+}
+
 func TestSIM_001_SimultaneousOpen(t *testing.T) {
 	eachFamily(t, Config{}, func(_ *testing.T, k *kit) {
 		k.play(connecting + `

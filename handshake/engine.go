@@ -92,7 +92,11 @@ type Engine struct {
 	mseg    [MaxBurst]uint8
 	nmint   int
 	one     cookie.Sum // of sumTuple
-	sink    uint32
+	many    struct {   // of ConnectMany, which runs between bursts or within one
+		tup [MaxBurst]cookie.Tuple
+		sum [MaxBurst]cookie.Sum
+	}
+	sink uint32
 }
 
 // New makes an engine. The hasher gives table hashes, ISNs and timestamp offsets

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ type benchFlags struct {
 	cfg     measure.Config
 	json    string
 	quiet   bool
-	profile string
 	noDrain bool
 	retries int
 }
@@ -92,7 +89,6 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
-	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile (pprof) to a file")
 	return cmd
 }
 
@@ -120,17 +116,6 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	}
 	if err := c.Validate(); err != nil {
 		return err
-	}
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
-		if err != nil {
-			return fmt.Errorf("--cpuprofile: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return fmt.Errorf("--cpuprofile: %w", err)
-		}
-		defer pprof.StopCPUProfile()
 	}
 	progress := func(p measure.Progress) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), p) }
 	if o.quiet {

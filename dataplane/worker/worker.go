@@ -176,6 +176,12 @@ func (w *Worker) Connect(t *wire.Tuple, app uint16) (handshake.FlowID, error) {
 	return w.engine.Connect(t, app, 0)
 }
 
+// ConnectMany opens up to handshake.MaxBurst flows at once; see
+// handshake.Engine.ConnectMany.
+func (w *Worker) ConnectMany(t []wire.Tuple, app uint16, ids []handshake.FlowID) (n int, err error) {
+	return w.engine.ConnectMany(t, app, 0, ids)
+}
+
 // ConnectRoom is how many Connects fit before frames must go out.
 func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
 
