@@ -46,7 +46,16 @@ type Net struct {
 	first      []wire.Addr // the single ones among them, in the order given
 	onlink     []block
 	broadcasts []wire.Addr // all-ones and all-zeros hosts of the IPv4 prefixes
+
+	pcpMask, pcp uint16 // which bits of a received TCI to change, and to what
 }
+
+// SetPriority has answers to tagged frames leave with priority code point pcp
+// (802.1Q §6.9.3, 0 to 7), not with that of the frame answered. Before the workers run.
+func (n *Net) SetPriority(pcp uint8) { n.pcpMask, n.pcp = 7<<13, uint16(pcp&7)<<13 }
+
+// tci is the tag of the answer to a frame tagged with v.
+func (n *Net) tci(v uint16) uint16 { return v&^n.pcpMask | n.pcp }
 
 // NewNet describes a link. addrs are own addresses with the prefix of their
 // link, as in 10.0.0.2/24; pools are prefixes of which every address is ours, for
