@@ -128,7 +128,7 @@ func serve(t *testing.T, lab *dptest.Lab, port string, args ...string) *server {
 	}
 	cmd := append([]string{
 		command(t), "serve", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
-		"--listen", ":80", "--json", s.report,
+		"--listen", ":80", "--json", s.report, "--dad", "200ms",
 	}, args...)
 	s.Process = lab.Start(t, lab.NS, cmd...)
 	s.WaitFor(t, "listening on", patience)
@@ -289,7 +289,7 @@ func bench(t *testing.T, lab *dptest.Lab, port string, args ...string) map[strin
 	}
 	cmd := append([]string{
 		command(t), "bench", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
-		"--json", file, "--quiet", "--pin", "off",
+		"--json", file, "--quiet", "--pin", "off", "--dad", "200ms",
 	}, args...)
 	p := lab.Start(t, lab.NS, cmd...)
 	require.NoError(t, p.Wait(), "%s", p.Output())

@@ -169,7 +169,7 @@ func TestRSS_003_SegmentsBelongWhereTheirTupleSays(t *testing.T) {
 }
 
 // An error quotes what we sent: it belongs where what we receive belongs.
-func TestRSS_003_ErrorsBelongWhereTheirFlowDoes(t *testing.T) {
+func TestRSS_003_010_ErrorsBelongWhereTheirFlowDoes(t *testing.T) {
 	for _, queues := range []int{1, 2, 5} {
 		tab := newTable(t, queues)
 		sent4, sent6 := packet(reversed(tuple4), 100), packet(reversed(tuple6), 100)
