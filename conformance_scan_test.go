@@ -35,11 +35,12 @@ var ownFiles = []string{"conformance_test.go", "conformance_scan_test.go"}
 // A test names a rule in its own name, or at the beginning of the name of a
 // subtest: a string that is an argument of Run, or an element of a composite
 // literal, which is what the names in a table are. Tables and helpers may be
-// declared outside the test. Comments and messages name nothing: they can go
+// declared outside the test. A segment script names rules in its line "proves:".
+// Comments and messages name nothing: they can go
 // stale without anybody noticing.
 func namedRules(t *testing.T, root string) map[string][]string {
 	t.Helper()
-	packages := map[string]map[string]decl{}
+	named, packages := map[string][]string{}, map[string]map[string]decl{}
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -49,7 +50,10 @@ func namedRules(t *testing.T, root string) map[string][]string {
 			if name == root {
 				return nil
 			}
-			if base == "testdata" || base[0] == '.' || base[0] == '_' {
+			if base == "testdata" {
+				return scanScripts(name, named)
+			}
+			if base[0] == '.' || base[0] == '_' {
 				return fs.SkipDir
 			}
 			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
@@ -76,7 +80,6 @@ func namedRules(t *testing.T, root string) map[string][]string {
 	})
 	require.NoError(t, err)
 
-	named := map[string][]string{}
 	for dir, decls := range packages {
 		for name, d := range decls {
 			if !d.test {
@@ -93,6 +96,29 @@ func namedRules(t *testing.T, root string) map[string][]string {
 		slices.Sort(tests)
 	}
 	return named
+}
+
+// scanScripts adds the rules that the segment scripts in a directory prove, and
+// has the walk skip it.
+func scanScripts(dir string, named map[string][]string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if ids, ok := strings.CutPrefix(line, "proves:"); ok {
+				for _, id := range strings.Fields(ids) {
+					named[id] = append(named[id], "script "+strings.TrimSuffix(filepath.Base(name), ".seg"))
+				}
+			}
+		}
+	}
+	return fs.SkipDir
 }
 
 // gather collects the rules of a declaration and of what it uses.
@@ -277,7 +303,10 @@ func TestLSN_005_A(t *testing.T) { each(t); for range table {} ; require.True(t,
 func TestB(t *testing.T) { t.Run(fmt.Sprintf("LSN-007 %d", 1), nil) }
 func BenchmarkLSN_008(b *testing.B) {}
 func FuzzLSN_009(f *testing.F) {}`), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "testdata"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "testdata", "a-b.seg"), []byte("title: LSN-010\nproves: LSN-011 LSN-012\n"), 0o600))
 	got := namedRules(t, dir)
-	require.Equal(t, []string{"LSN-002", "LSN-003", "LSN-004", "LSN-005", "LSN-007", "LSN-009"}, slices.Sorted(maps.Keys(got)))
+	require.Equal(t, []string{"LSN-002", "LSN-003", "LSN-004", "LSN-005", "LSN-007", "LSN-009", "LSN-011", "LSN-012"}, slices.Sorted(maps.Keys(got)))
+	require.Equal(t, []string{"script a-b"}, got["LSN-011"])
 	require.Equal(t, []string{"TestLSN_005_A"}, got["LSN-003"])
 }
