@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +94,23 @@ func TestNET_013_AddressOfOwnKernel(t *testing.T) {
 	}
 	lab.Exec(t, lab.NS, "ip", "addr", "add", "10.71.0.9/24", "dev", lab.If) // another one is nobody's concern
 	s := serve(t, lab, "")
+	s.stop(t)
+}
+
+// A switch that snoops passes the groups of neighbour solicitations only to who
+// listens: here a bridge of the kernel's, whose own stack is the peer.
+func TestNET_007_SnoopingSwitch(t *testing.T) {
+	interop(t, "ping")
+	lab := dptest.NewLab(t)
+	in := func(cmd string) { lab.Exec(t, lab.PeerNS, "sh", "-ec", cmd) }
+	in("ip link add br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_query_response_interval 10 forward_delay 0 && " +
+		"sysctl -q net.ipv6.conf.br0.accept_dad=0 && ip addr flush dev " + lab.PeerIf + " && ip link set " + lab.PeerIf + " master br0 && " +
+		"ip link set br0 up && ip addr add " + lab.PeerAddr6.String() + " dev br0 nodad")
+	s := serve(t, lab, "")
+	group := "ff02::1:ff00:1"
+	require.Eventually(t, func() bool {
+		return strings.Contains(lab.Exec(t, lab.PeerNS, "bridge", "mdb", "show", "dev", "br0"), "port "+lab.PeerIf+" grp "+group)
+	}, patience, 50*time.Millisecond)
+	lab.Exec(t, lab.PeerNS, "ping", "-n", "-c", "1", "-w", "20", lab.Addr6.Addr().String())
 	s.stop(t)
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -92,6 +93,12 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 			return dropNDP
 		case wire.ICMPv6NeighborAdvert:
 			if w.advert(frame, p) {
+				return numRxDrops
+			}
+			return dropNDP
+		case wire.ICMPv6ListenerQuery:
+			if group, ok := wire.ParseListenerQuery(frame, p); ok && (group.IsZero() || slices.Contains(net.groups, group)) {
+				net.queried.Store(true) // answered within the second
 				return numRxDrops
 			}
 			return dropNDP
@@ -208,6 +215,7 @@ func (w *Worker) announce(ask bool) {
 		flags = 0
 	}
 	net := w.cfg.Net
+	w.listen(wire.MLDToExclude)
 	for _, a := range net.first {
 		if ask && !a.Is4() {
 			w.probe(a)
@@ -219,6 +227,24 @@ func (w *Worker) announce(ask bool) {
 			}
 			l := wire.Link{Dst: wire.MulticastMAC(allNodes), Src: net.MAC}
 			return wire.PutNeighborAdvert(b, &l, a, allNodes, a, flags)
+		})
+	}
+}
+
+// listen tells switches and routers which groups we listen to (RFC 3810 §5.2;
+// RFC 4862 §5.4.2 wants it before the first probe).
+func (w *Worker) listen(record uint8) {
+	net := w.cfg.Net
+	var src wire.Addr
+	for _, a := range net.first {
+		if a.Hi>>54 == 0xfe80>>6 {
+			src = a
+		}
+	}
+	for groups := range slices.Chunk(net.groups, wire.MaxMLDGroups) {
+		w.control(func(b []byte) int {
+			l := wire.Link{Dst: wire.MulticastMAC(wire.MLDRouters), Src: net.MAC}
+			return wire.PutMLDReport(b, &l, src, record, groups)
 		})
 	}
 }

@@ -281,7 +281,7 @@ func TestNET_002_LinkUpAnnounces(t *testing.T) {
 	solicited := 0
 	for _, f := range append(r.step(t, int64(time.Second)), r.step(t, 1)...) {
 		if p := parse(t, f); p.Kind != wire.KindARP {
-			solicited++ // the DAD probe and the advertisement of our IPv6 address
+			solicited++ // listener report, DAD probe and advertisement of our IPv6 address
 			continue
 		}
 		a, ok := wire.ParseARP(f[14:])
@@ -290,7 +290,7 @@ func TestNET_002_LinkUpAnnounces(t *testing.T) {
 		targets = append(targets, a.Target())
 	}
 	require.Equal(t, []wire.Addr{own4, gw}, targets)
-	require.Equal(t, 2, solicited)
+	require.Equal(t, 3, solicited)
 	r.send(t, arpFrame(2, r.hw, gw, own4))
 	require.Empty(t, r.step(t, int64(time.Second)), "once")
 }

@@ -25,6 +25,7 @@ func Detect(ws []*Worker, wait time.Duration) error {
 	w := ws[0]
 	w.now = w.cfg.Clock()
 	until := w.now + int64(wait)
+	w.listen(wire.MLDToExclude)
 	for _, a := range w.cfg.Net.first {
 		w.probe(a)
 	}

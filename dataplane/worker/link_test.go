@@ -52,7 +52,9 @@ func TestNET_007_DuplicateAddressDetection(t *testing.T) {
 		require.NoError(t, Detect([]*Worker{r.Worker}, time.Second))
 		require.GreaterOrEqual(t, r.now-begin, sec)
 		out := r.port.Sent(0)
-		require.Len(t, out, 2, "one probe for each address, no answer to anybody")
+		require.Len(t, out, 3, "one probe for each address, no answer to anybody")
+		require.EqualValues(t, wire.ICMPv6ListenerReportV2, out[0][62], "the group is joined first")
+		out = out[1:]
 		a, ok := wire.ParseARP(out[0][14:])
 		require.True(t, ok)
 		require.Equal(t, broadcastMAC, [6]byte(out[0][:6]))
@@ -153,6 +155,41 @@ func TestNET_007_Announcement(t *testing.T) {
 		require.Equal(t, 1, adverts)
 		require.Equal(t, map[bool]int{true: 0, false: 1}[asked], probes)
 	}
+}
+
+// Who asks which groups we listen to hears of the groups of our addresses, within
+// a second, and nobody else's question is answered.
+func TestNET_007_ListenerReports(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	groups := func(frames [][]byte) (all []wire.Addr) {
+		for _, f := range frames {
+			p := parse(t, f)
+			require.EqualValues(t, wire.ICMPv6ListenerReportV2, f[p.L4])
+			require.EqualValues(t, 1, p.TTL)
+			require.Equal(t, wire.MulticastMAC(wire.MLDRouters), [6]byte(f[:6]))
+			for b := f[p.L4+8 : p.End]; len(b) > 0; b = b[20:] {
+				require.EqualValues(t, wire.MLDIsExclude, b[0])
+				all = append(all, wire.Addr16((*[16]byte)(b[4:20])))
+			}
+		}
+		return all
+	}
+	router, solicited := wire.Addr{Hi: 0xfe80 << 48, Lo: 1}, wire.SolicitedNode(own6)
+	query := func(from, group wire.Addr) []byte {
+		g := group.As16()
+		return icmp6Frame(wire.MulticastMAC(allNodes), 1, from, allNodes, wire.ICMPv6ListenerQuery, append([]byte{3, 0xe8, 0, 0}, g[:]...))
+	}
+	r.step(t, sec)
+	for _, group := range []wire.Addr{{}, solicited} {
+		require.Empty(t, r.send(t, query(router, group)))
+		require.Equal(t, []wire.Addr{solicited}, groups(r.step(t, sec)))
+		require.Empty(t, r.step(t, sec), "once")
+	}
+	require.Zero(t, r.drops()["ndp_ignored"])
+	require.Empty(t, r.send(t, query(router, wire.SolicitedNode(wire.Addr{Lo: 0x123456}))))
+	require.Empty(t, r.send(t, query(peer6, wire.Addr{})), "not from this link")
+	require.Empty(t, r.step(t, sec))
+	require.EqualValues(t, 2, r.drops()["ndp_ignored"])
 }
 
 // icmp6Frame is an ICMPv6 message of peerHW, whose body follows type, code and

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
@@ -47,6 +49,9 @@ type Net struct {
 	onlink     []block
 	broadcasts []wire.Addr // all-ones and all-zeros hosts of the IPv4 prefixes
 
+	groups  []wire.Addr // solicited-node groups of first
+	queried atomic.Bool // somebody asked who listens to what
+
 	pcpMask, pcp uint16 // which bits of a received TCI to change, and to what
 }
 
@@ -72,6 +77,9 @@ func NewNet(mac [6]byte, addrs, pools []netip.Prefix, gateways []netip.Addr) (*N
 		}
 		w := wire.AddrFrom(a)
 		n.first = append(n.first, w)
+		if g := wire.SolicitedNode(w); !w.Is4() && !slices.Contains(n.groups, g) {
+			n.groups = append(n.groups, g)
+		}
 		n.own = append(n.own, newBlock(netip.PrefixFrom(a, a.BitLen())))
 		n.onlink = append(n.onlink, newBlock(p))
 		if a.Is4() && p.Bits() < 31 {

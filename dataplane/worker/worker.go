@@ -336,6 +336,9 @@ func (w *Worker) round() (busy bool, next int64) {
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
 		w.followLink()
+		if w.cfg.Net.queried.CompareAndSwap(true, false) {
+			w.listen(wire.MLDIsExclude)
+		}
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
 	w.worked = n > 0 || sent > 0 || fired > 0
