@@ -31,15 +31,19 @@ func Detect(ws []*Worker, wait time.Duration) error {
 	}
 	w.asked = true
 	for {
+		busy := false
 		for _, q := range ws {
-			if err := q.objections(); err != nil {
+			n, err := q.objections()
+			if err != nil {
 				return err
 			}
+			busy = busy || n > 0
 		}
 		left := until - w.cfg.Clock()
 		switch {
 		case left <= 0:
 			return nil
+		case busy:
 		case w.caps.Blocking:
 			w.queue.Wait(time.Duration(min(left, maxSleep)))
 		default:
@@ -62,30 +66,30 @@ func (w *Worker) probe(a wire.Addr) {
 	})
 }
 
-// objections empties the queue and returns the first claim of another host to an
-// address of ours.
-func (w *Worker) objections() error {
+// objections receives a burst of n frames, and fails by the first claim of another
+// host to an address of ours.
+func (w *Worker) objections() (n int, err error) {
 	if err := w.queue.Err(); err != nil {
-		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+		return 0, fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
-	var found error
-	for found == nil && w.queue.Rx(w.rx) > 0 {
-		for i, frame := range w.rx.Data[:w.rx.N] {
-			p := &w.pk[i]
-			w.ctr.frames++
-			if r := wire.Parse(frame, false, p); r != wire.OK {
-				w.ctr.parse[r]++
-				continue
-			}
-			w.ctr.rx[dropTentative]++
-			if a, mac, ok := claim(frame, p); ok && mac != w.cfg.Net.MAC && w.cfg.Net.Owns(a) && found == nil {
-				found = fmt.Errorf("worker: %v: %w: %v has it; give it up there, or choose another address",
-					a, ErrAddressInUse, net.HardwareAddr(mac[:]))
-			}
+	n = w.queue.Rx(w.rx)
+	for i, frame := range w.rx.Data[:n] {
+		p := &w.pk[i]
+		w.ctr.frames++
+		if r := wire.Parse(frame, false, p); r != wire.OK {
+			w.ctr.parse[r]++
+			continue
 		}
+		w.ctr.rx[dropTentative]++
+		if a, mac, ok := claim(frame, p); ok && mac != w.cfg.Net.MAC && w.cfg.Net.Owns(a) && err == nil {
+			err = fmt.Errorf("worker: %v: %w: %v has it; give it up there, or choose another address",
+				a, ErrAddressInUse, net.HardwareAddr(mac[:]))
+		}
+	}
+	if n > 0 {
 		w.queue.Settle(w.rx)
 	}
-	return found
+	return n, err
 }
 
 // claim returns the address that the sender of a frame has, or is about to take,

@@ -123,6 +123,16 @@ func TestNET_007_DuplicateAddressDetection(t *testing.T) {
 		r.port.Inject(0, f, dataplane.Meta{})
 		require.NoError(t, Detect([]*Worker{r.Worker}, time.Second))
 	})
+	t.Run("a link that is never silent", func(t *testing.T) {
+		r := detecting(t)
+		r.cfg.Clock = func() int64 {
+			r.now += int64(10 * time.Millisecond)
+			r.port.Inject(0, tcpFrame(r, syn(own4, peer4, 80), 0), dataplane.Meta{})
+			return r.now
+		}
+		require.NoError(t, Detect([]*Worker{r.Worker}, time.Second))
+		require.EqualValues(t, 100, r.drops()["address_tentative"])
+	})
 	t.Run("device failure", func(t *testing.T) {
 		r := detecting(t)
 		r.port.Fail(0, dataplane.ErrUnknownDriver)
