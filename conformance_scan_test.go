@@ -1,7 +1,6 @@
 package fastsyn_test
 
 import (
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -32,7 +31,7 @@ var ownFiles = []string{"conformance_test.go", "conformance_scan_test.go"}
 
 // namedRules returns which tests name each rule: ID -> "package.TestName".
 //
-// A test names a rule in its own name, or at the beginning of the name of a
+// A test names a rule in its own name, or one at the beginning of the name of a
 // subtest: a string that is an argument of Run, or an element of a composite
 // literal, which is what the names in a table are. Tables and helpers may be
 // declared outside the test. A segment script names rules in its line "proves:".
@@ -76,7 +75,8 @@ func namedRules(t *testing.T, root string) map[string][]string {
 		if packages[dir] == nil {
 			packages[dir] = map[string]decl{}
 		}
-		return scanFile(f, packages[dir])
+		scanFile(f, packages[dir])
+		return nil
 	})
 	require.NoError(t, err)
 
@@ -139,7 +139,7 @@ func gather(decls map[string]decl, name string, rules, seen map[string]bool) {
 var testName = regexp.MustCompile(`^(Test|Fuzz)([A-Z_].*)$`)
 
 // scanFile adds the top-level declarations of a test file to decls.
-func scanFile(f *ast.File, decls map[string]decl) error {
+func scanFile(f *ast.File, decls map[string]decl) {
 	for _, top := range f.Decls {
 		switch top := top.(type) {
 		case *ast.FuncDecl:
@@ -149,11 +149,7 @@ func scanFile(f *ast.File, decls map[string]decl) error {
 			d, name := scanNode(top), top.Name.Name
 			if m := testName.FindStringSubmatch(name); m != nil {
 				d.test = true
-				ids, err := rulesInName(m[2])
-				if err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
-				d.rules = append(d.rules, ids...)
+				d.rules = append(d.rules, rulesInName(m[2])...)
 			}
 			add(decls, name, d)
 		case *ast.GenDecl:
@@ -166,7 +162,6 @@ func scanFile(f *ast.File, decls map[string]decl) error {
 			}
 		}
 	}
-	return nil
 }
 
 // add adds d to the declaration of that name, of which another build may have its own.
@@ -231,7 +226,7 @@ var (
 	// "ACT_003to006", "LSN_016_HND_002", "TSP-001, TSP-003", "NET-006/007".
 	firstRule = regexp.MustCompile(`^([A-Z]{3})[-_](\d{3})(?:to(\d{3}))?`)
 	nextRule  = regexp.MustCompile(`^(?:_|/|, )(?:([A-Z]{3})[-_])?(\d{3})(?:to(\d{3}))?`)
-	lateRule  = regexp.MustCompile(`(?:^|_)[A-Z]{3}_\d{3}(?:_|to|$)`)
+	ruleStart = regexp.MustCompile(`(?:^|_)[A-Z]{3}_\d{3}`)
 )
 
 // rulesIn returns the rules that s begins with, and what follows them.
@@ -261,14 +256,17 @@ func rulesIn(s string) (ids []string, rest string) {
 	}
 }
 
-// rulesInName returns the rules that the name of a test begins with, after
-// "Test", and refuses one that names a rule later, where nobody looks.
-func rulesInName(s string) ([]string, error) {
-	found, rest := rulesIn(s)
-	if lateRule.MatchString(rest) {
-		return nil, errors.New("names a rule after other words: put the rules first")
+// rulesInName returns the rules in the name of a test, after "Test", wherever a
+// word of it begins.
+func rulesInName(s string) (ids []string) {
+	for at := ruleStart.FindStringIndex(s); at != nil; at = ruleStart.FindStringIndex(s) {
+		found, rest := rulesIn(strings.TrimPrefix(s[at[0]:], "_"))
+		if len(found) == 0 {
+			rest = s[at[1]:]
+		}
+		ids, s = append(ids, found...), rest
 	}
-	return found, nil
+	return ids
 }
 
 func TestConformanceScanNotices(t *testing.T) {
@@ -291,8 +289,14 @@ func TestConformanceScanNotices(t *testing.T) {
 		got, _ := rulesIn(s)
 		require.Equal(t, want, got, s)
 	}
-	_, err := rulesInName("Open_LSN_009")
-	require.Error(t, err)
+	for s, want := range map[string][]string{
+		"_LSN_009_NewSYN":               {"LSN-009"},
+		"Open_LSN_009_010_x_ACT_001":    {"LSN-009", "LSN-010", "ACT-001"},
+		"Linux_TFO_002_6Bytes_CKI_0011": {"TFO-002"},
+		"LSNX_009_SimultaneousOpen":     nil,
+	} {
+		require.Equal(t, want, rulesInName(s), s)
+	}
 
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "x_test.go"), []byte(`package x

@@ -71,8 +71,8 @@ const conformanceHead = `<!-- Written by TestConformance from conformance.tsv an
 
 # Conformance
 
-What fastsyn promises about the wire, one testable statement a row, and the tests that hold it. A test belongs to a row if its name, or
-the name of one of its subtests, begins with the ID, and a segment script if it says so. [testing.md](testing.md#how-tests-are-written) says how to add one.
+What fastsyn promises about the wire, one testable statement a row, and the tests that hold it. A test belongs to a row if its name has the ID, or the
+name of one of its subtests begins with it, and a segment script if it says so. [testing.md](testing.md#how-tests-are-written) says how to add one.
 
 **Segments:** S SYN, SA SYN+ACK, A ACK, R RST, RA RST+ACK, F FIN, FA FIN+ACK, PA data+ACK; seq, ack and win are fields of the segment, capitals are the
 state variables of RFC 9293. Silent: no frame out, no change of state, one counter up. ° marks a row of the second tier.
