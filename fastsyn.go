@@ -57,6 +57,11 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	if ep.net, err = cfg.net(info.MAC); err != nil {
 		return nil, err
 	}
+	if info.Kernel {
+		if err := cfg.checkKernel(); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Engine.MTU == 0 {
 		cfg.Engine.MTU = info.MTU
 	}
@@ -108,11 +113,35 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 			return nil, err
 		}
 	}
+	if err := ep.detect(cfg, info); err != nil {
+		return nil, err
+	}
 	for _, w := range ep.workers {
 		go w.Run()
 	}
 	ep.control.Go(ep.rotate)
 	return ep, nil
+}
+
+// detect finds out whether another host has our addresses.
+func (ep *Endpoint) detect(cfg Config, info dataplane.Info) error {
+	wait := cfg.DAD
+	if wait == 0 && info.Driver != "loop" {
+		wait = time.Second
+	}
+	switch {
+	case wait <= 0:
+		return nil
+	case !info.Up:
+		if cfg.Logger != nil {
+			cfg.Logger.Warn("link is down: not asked whether another host has our addresses", "port", info.Name)
+		}
+		return nil
+	}
+	if err := worker.Detect(ep.workers, wait); err != nil {
+		return fmt.Errorf("fastsyn: %w", err)
+	}
+	return nil
 }
 
 // rotate publishes cookie keys as their epochs come.

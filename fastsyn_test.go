@@ -80,7 +80,7 @@ func TestHandleErrors(t *testing.T) {
 func TestPollingFollowsThePort(t *testing.T) {
 	for polled, want := range map[bool]worker.Polling{true: worker.Busy, false: worker.Adaptive} {
 		port := dptest.NewPort(t, dptest.PortConfig{Polled: polled})
-		ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}})
+		ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, DAD: -1})
 		require.NoError(t, err)
 		require.Equal(t, want, ep.Workers()[0].Polling())
 		require.NoError(t, ep.Close())
@@ -89,7 +89,7 @@ func TestPollingFollowsThePort(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	port := dptest.NewPort(t, dptest.PortConfig{Queues: 2})
-	ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}})
+	ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, DAD: -1})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -69,6 +69,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringArrayVar(&c.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&c.Pools, "pool", nil, "prefix of source addresses that the peer routes here; repeatable")
 	f.StringArrayVar(&c.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	dadFlag(cmd, &c.DAD)
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
 	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
 	f.Float64Var(&c.Rate, "rate", 0, "opens (or SYNs, or frames) per second on a fixed schedule (0: as fast as possible)")
@@ -113,6 +114,9 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 		if err := realPort(c.Port, "leave --"+flag+" out for both ends in memory"); err != nil {
 			return err
 		}
+	}
+	if c.DAD, err = dadGiven(c.DAD); err != nil {
+		return err
 	}
 	if err := c.Validate(); err != nil {
 		return err

@@ -94,6 +94,7 @@ type Worker struct {
 	at   []uint8 // frame index of each segment
 
 	mac     macBits // our own
+	labels  labels
 	paths   paths
 	texts   texts
 	pending []pending
@@ -106,6 +107,7 @@ type Worker struct {
 	nextAge int64
 	linkCtr dataplane.LinkCounter // nil: the port does not tell
 	linkUps uint64                // when addresses were last announced
+	asked   bool                  // Detect has asked for our addresses
 	ctr     counters
 	flow    Flow
 	now     int64
@@ -150,6 +152,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.flow.w = w
 	w.mac = bitsOf(cfg.Net.MAC)
+	w.labels = newLabels(cfg.Hasher)
 	w.now = cfg.Clock()
 	w.started = w.now
 	e.SetClock(w.now, cfg.Ring.Load())
@@ -265,7 +268,7 @@ func (w *Worker) Run() {
 		if w.linkCtr != nil {
 			w.linkUps = w.linkCtr.LinkUps()
 		}
-		w.announce()
+		w.announce(!w.asked)
 	}
 	idleSince := int64(0)
 	for !w.stop.Load() {
@@ -339,6 +342,9 @@ func (w *Worker) round() (busy bool, next int64) {
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
 		w.followLink()
+		if w.cfg.Net.queried.CompareAndSwap(true, false) {
+			w.listen(wire.MLDIsExclude)
+		}
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
 	w.worked = n > 0 || sent > 0 || fired > 0
