@@ -58,6 +58,7 @@ type Engine struct {
 	listeners listeners
 
 	flows, halfOpen, opening, established int
+	sweepAt                               uint32 // next record that Unlisten's sweep looks at, 0: none
 
 	// The clock of this burst.
 	now   Time
@@ -309,7 +310,7 @@ func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	case SynSent:
 		return e.synSent(r, idx, s, i)
 	case SynRcvd:
-		return e.synRcvd(r, idx, s, i)
+		return e.synRcvd(r, idx, s, i, v)
 	case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
 		return e.synchronized(r, idx, s, i)
 	case TimeWait:

@@ -24,6 +24,8 @@ const (
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
 	flagText                  // text given to Send is not yet acknowledged
+	flagAcked                 // something behind our SYN was acknowledged
+	flagReleased              // the application is gone, see Release
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,
