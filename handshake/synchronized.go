@@ -324,7 +324,7 @@ func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action 
 		return e.halfOpenFrom(l, s, i, fresh, iss)
 	case s.Flags&wire.FlagACK == 0 && s.Flags&wire.FlagSYN == 0:
 		return e.count(DropNoACK)
-	case s.Flags&wire.FlagFIN != 0 && s.Seq+wire.Seq(s.SegLen()) == r.rcvNxt: // the peer did not get our last ACK (TWT-002)
+	case s.Flags&(wire.FlagFIN|wire.FlagSYN) == wire.FlagFIN && s.Seq+wire.Seq(s.SegLen()) == r.rcvNxt: // the peer did not get our last ACK (TWT-002)
 		e.timers.arm(e.recs, idx, classTimeWait, e.nowMS)
 	case s.SegLen() == 0 && s.Seq == r.rcvNxt && s.Ack.LessEq(r.sndNxt):
 		return e.count(Consumed)
