@@ -241,7 +241,7 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cooki
 			return e.unacceptable(r, s, i, s.Len != 0) // LSN-019
 		}
 	}
-	if !inWindow {
+	if !inWindow && !acceptable(s, r.rcvNxt, uint32(e.synWindowOf(r))) {
 		return e.unacceptable(r, s, i, s.Len != 0) // LSN-014
 	}
 	e.establish(r, idx, s, i)

@@ -118,7 +118,6 @@ func (e *Engine) synchronizedSYN(r *record, idx uint32, s *wire.Segment, i int) 
 		return e.challenge(r, s, i) // SYN-002, SYN-003
 	}
 	e.ended(idx, i, ReasonAborted) // SYN-004
-	s.Len, s.Flags = 0, wire.FlagSYN
 	return e.resetFor(s)
 }
 
