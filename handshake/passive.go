@@ -231,15 +231,8 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cooki
 	if s.Ack != r.sndNxt {
 		return e.wrongAck(r, idx, s, i, v)
 	}
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
-		off := e.sum[i].TSOff
-		first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
-		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(last-s.Opt.TSEcr) < 0) {
-			return e.unacceptable(r, s, i, s.Len != 0) // LSN-018
-		}
-		if r.paws(s) {
-			return e.unacceptable(r, s, i, s.Len != 0) // LSN-019
-		}
+	if r.stamped(s) && (!e.echoes(r, s, i) || r.paws(s)) { // LSN-018, LSN-019
+		return e.unacceptable(r, s, i, s.Len != 0)
 	}
 	if !inWindow && !acceptable(s, r.rcvNxt, uint32(e.synWindowOf(r))) {
 		return e.unacceptable(r, s, i, s.Len != 0) // LSN-014
@@ -248,29 +241,33 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cooki
 	return e.afterOpen(r, idx, s, i)
 }
 
+// echoes reports whether s echoes one of the TSvals of our SYNs and SYN-ACKs, or
+// none (LSN-018).
+func (e *Engine) echoes(r *record, s *wire.Segment, i int) bool {
+	off := e.sum[i].TSOff
+	first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
+	return s.Opt.TSEcr == 0 || int32(s.Opt.TSEcr-first) >= 0 && int32(last-s.Opt.TSEcr) >= 0
+}
+
 // synRcvdSYN handles a SYN or SYN-ACK in SYN-RECEIVED.
 func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWindow bool) Action {
-	active := r.flags&flagActive != 0
+	active, stamped := r.flags&flagActive != 0, r.stamped(s)
 	if s.Flags&wire.FlagACK != 0 {
 		if s.Ack != r.sndNxt { // SIM-005, LSN-017
 			return e.resetFor(s)
 		}
-		if active && s.Seq+1 == r.rcvNxt { // SIM-002
-			if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
-				if r.paws(s) {
-					return e.challenge(r, s, i) // TSP-007
-				}
+		switch {
+		case stamped && r.paws(s): // TSP-007
+			return e.challenge(r, s, i)
+		case active && s.Seq+1 == r.rcvNxt && (!stamped || e.echoes(r, s, i)): // SIM-002
+			if stamped {
 				r.tsRecent = s.Opt.TSVal
 			}
 			r.synWnd(s.Win)
 			e.establish(r, idx, s, i)
 			e.ack(r, s, i)
 			return e.answer(Answered)
-		}
-		if !inWindow {
-			return e.challenge(r, s, i)
-		}
-		if !active { // a SYN in the window: LSN-017
+		case !active && inWindow: // a SYN in the window: LSN-017
 			e.ctr.HalfOpenReplaced++
 			e.removeHashed(idx, e.sum[i].Hash)
 			return e.count(Consumed)
@@ -278,12 +275,9 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		return e.challenge(r, s, i)
 	}
 	switch {
-	case active: // SIM-003
+	case active, stamped && r.paws(s): // SIM-003, LSN-008
 		return e.challenge(r, s, i)
 	case s.Seq+1 == r.rcvNxt && s.Flags&wire.FlagFIN == 0: // the same SYN again
-		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
-			return e.challenge(r, s, i) // LSN-008
-		}
 		e.ctr.SynRepeats++
 		if e.now64-r.last < answerSpacing {
 			return e.count(DropRateLimited) // LSN-006
@@ -329,7 +323,7 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 // window, its text and its FIN (LSN-015, LSN-016).
 func (e *Engine) afterOpen(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.wnd = s.Win
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Seq.LessEq(r.rcvNxt) {
+	if r.stamped(s) && s.Seq.LessEq(r.rcvNxt) {
 		r.tsRecent = s.Opt.TSVal
 	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {

@@ -84,6 +84,11 @@ func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }
 // sndWnd is SND.WND in bytes.
 func (r *record) sndWnd() uint32 { return uint32(r.wnd) << r.peerShift() }
 
+// stamped reports whether s carries a timestamp that counts: one that was negotiated.
+func (r *record) stamped(s *wire.Segment) bool {
+	return r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+}
+
 // paws reports whether the TSval of s is older than TS.Recent (RFC 7323 §5.3).
 // Zero stands for "none yet", as in Linux.
 func (r *record) paws(s *wire.Segment) bool {

@@ -75,7 +75,7 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		return e.count(DropNoACK) // VAL-020
 	}
 	text := s.Len != 0
-	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+	hasTS := r.stamped(s)
 	if hasTS && r.paws(s) { // TSP-007
 		return e.unacceptable(r, s, i, text)
 	}
@@ -114,7 +114,7 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 // also repeats a lost third ACK. Only a FIN-WAIT-2 that nobody owns gives way.
 func (e *Engine) synchronizedSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
 	if r.state != FinWait2 || r.flags2&flagReleased == 0 || s.Flags&wire.FlagACK != 0 || s.Seq.Less(r.rcvNxt) ||
-		r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
+		r.stamped(s) && r.paws(s) {
 		return e.challenge(r, s, i) // SYN-002, SYN-003
 	}
 	e.ended(idx, i, ReasonAborted) // SYN-004
@@ -301,7 +301,7 @@ func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action 
 		return e.count(Consumed)
 	case s.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagFIN) == wire.FlagSYN:
 		l := e.listeners.find(&s.Tuple)
-		both := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+		both := r.stamped(s)
 		later := r.rcvNxt.Less(s.Seq)
 		newer := both && (int32(s.Opt.TSVal-r.tsRecent) > 0 || (s.Opt.TSVal == r.tsRecent && later))
 		if l == nil || !(newer || (!both && later)) {
@@ -325,7 +325,10 @@ func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action 
 		return e.count(DropNoACK)
 	case s.Flags&(wire.FlagFIN|wire.FlagSYN) == wire.FlagFIN && s.Seq+wire.Seq(s.SegLen()) == r.rcvNxt: // the peer did not get our last ACK (TWT-002)
 		e.timers.arm(e.recs, idx, classTimeWait, e.nowMS)
-	case s.SegLen() == 0 && s.Seq == r.rcvNxt && s.Ack.LessEq(r.sndNxt):
+	case s.SegLen() == 0 && s.Seq == r.rcvNxt && s.Ack.LessEq(r.sndNxt) && !(r.stamped(s) && r.paws(s)):
+		if r.stamped(s) { // the next incarnation has to be newer than this
+			r.tsRecent = s.Opt.TSVal
+		}
 		return e.count(Consumed)
 	}
 	return e.challenge(r, s, i)

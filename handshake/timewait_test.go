@@ -57,6 +57,15 @@ func TestTWT_002_PureAcks(t *testing.T) {
 		SA seq=0 ack=1  | A seq=2 ack=2 | TIME-WAIT
 		SF seq=7        | - | TIME-WAIT
 	`)
+	// An old timestamp makes it an old duplicate (TSP-007); a new one is what a SYN has to beat.
+	newKit(t, Config{}).play(openedTS + toTimeWaitTS + `
+		+600ms                |
+		A seq=2 ack=2 ts=1019 | A seq=2 ack=2 ecr=1020 | TIME-WAIT
+		A seq=2 ack=2 ts=1030 | - | TIME-WAIT
+		+600ms                |
+		S seq=-9 ts=1030      | A seq=2 ack=2 ecr=1030 | TIME-WAIT
+		S seq=-9 ts=1031      | SA seq=0 ecr=1031 | SYN-RECEIVED
+	`)
 }
 
 func TestTWT_003_004_OptionsOfTheIncarnations(t *testing.T) {

@@ -91,10 +91,15 @@ func (c *cell) inSynSent() verdict {
 
 // role picks the rule of the passive or of the active SYN-RECEIVED.
 func (c *cell) role(passive, active string) string {
-	if c.st.active {
-		return active
+	return either(c.st.active, active, passive)
+}
+
+// either is a if first, else b.
+func either(first bool, a, b string) string {
+	if first {
+		return a
 	}
-	return passive
+	return b
 }
 
 func (c *cell) inSynReceived() verdict {
@@ -112,8 +117,10 @@ func (c *cell) inSynReceived() verdict {
 
 	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && c.ack != "nxt":
 		return c.stay(resetAck, c.role("LSN-017", "SIM-005"))
-	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && active && c.d == -1 && c.stamps == old:
+	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && c.stamps == old:
 		return c.stay(plainAck, "TSP-007")
+	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && active && c.d == -1 && c.stamps == wrongEcho:
+		return c.stay(plainAck, "LSN-018")
 	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && active && c.d == -1:
 		return verdict{state: "ESTABLISHED", answer: plainAck, events: "established", rule: "SIM-002"}
 	case c.has(wire.FlagSYN) && c.has(wire.FlagACK) && !active && inside:
@@ -122,10 +129,10 @@ func (c *cell) inSynReceived() verdict {
 		return c.stay(plainAck, c.role("LSN-017", "SIM-003"))
 	case c.has(wire.FlagSYN) && active:
 		return c.stay(plainAck, "SIM-003")
+	case c.has(wire.FlagSYN) && c.stamps == old:
+		return c.stay(plainAck, either(c.d == -1, "LSN-008", "TSP-007"))
 	case c.has(wire.FlagSYN) && c.has(wire.FlagFIN):
 		return c.stay(plainAck, "LSN-010") // no SYN that anyone sends
-	case c.has(wire.FlagSYN) && c.d == -1 && c.stamps == old:
-		return c.stay(plainAck, "LSN-008")
 	case c.has(wire.FlagSYN) && c.d == -1:
 		return c.stay(ourSynAck, "LSN-006")
 	case c.has(wire.FlagSYN) && inside:
@@ -272,10 +279,7 @@ func (c *cell) take(st State, events []string) verdict {
 
 func (c *cell) inTimeWait() verdict {
 	both := c.stamps == fresh || c.stamps == old
-	rule := "TWT-004"
-	if both {
-		rule = "TWT-003"
-	}
+	rule := either(both, "TWT-003", "TWT-004")
 	switch {
 	case c.has(wire.FlagRST) && c.d == 0:
 		return verdict{state: "CLOSED", answer: silently, rule: "TWT-007"}
@@ -287,7 +291,7 @@ func (c *cell) inTimeWait() verdict {
 		return c.stay(plainAck, rule)
 	case c.flags&(wire.FlagSYN|wire.FlagACK) == 0:
 		return c.stay(silently, "VAL-020")
-	case c.flags&^wire.FlagPSH == wire.FlagACK && c.text == 0 && c.d == 0 && c.ack != "after":
+	case c.flags&^wire.FlagPSH == wire.FlagACK && c.text == 0 && c.d == 0 && c.ack != "after" && c.stamps != old:
 		return c.stay(silently, "TWT-002")
 	}
 	return c.stay(plainAck, "TWT-002")

@@ -103,8 +103,10 @@ type verdict struct {
 // agree in one line, so that a change of either shows up as a diff. Run with
 // -update to accept it.
 func TestTransitions(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
-	b.WriteString("# state and timestamps\n# flags (P: 10 bytes of text) | SEG.SEQ | SEG.ACK -> state | answer | outcome | events | rule\n")
+	b.WriteString("# state, timestamps\n#   flags (P: 10 bytes of text)\n#     SEG.SEQ | SEG.ACK -> state | answer | outcome | events | rule\n" +
+		"# Whether anybody listens matters to CLOSED and TIME-WAIT alone; a passive SYN-RECEIVED is CLOSED without a listener.\n")
 	for _, st := range transitionStates() {
 		var blocks []string
 		var titles [][]string
