@@ -43,22 +43,33 @@ type Out struct {
 
 // Engine is the handshake engine of one core. It belongs to one goroutine.
 type Engine struct {
+	// Scratch of Handle, first so that it stays aligned to cache lines whatever
+	// comes behind: the kernels of package cookie load and store it in whole ones.
+	tup     [MaxBurst]cookie.Tuple
+	sum     [MaxBurst]cookie.Sum
+	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
+	vin     [MaxBurst]cookie.VerifyInput
+	vres    [MaxBurst]cookie.Result
+	min     [MaxBurst]cookie.Input
+	mres    [MaxBurst]cookie.Minted
+	mseg    [MaxBurst]uint8
+
 	cfg    Config
 	hasher *cookie.Hasher
 	arena  *hugepages.Arena
 
-	recs  []record
-	addr6 []addrs6
-	tab   table
-	fresh uint32 // first record never used
-	free  uint32 // list through record.next
-	limbo uint32 // removed in this burst
+	recs    []record
+	addr6   []addrs6
+	tab     table
+	fresh   uint32 // first record never used
+	free    uint32 // list through record.next
+	limbo   uint32 // removed in this burst
+	sweepAt uint32 // next record that the sweep of Unlisten looks at, 0: none
 
 	timers    timers
 	listeners listeners
 
 	flows, halfOpen, opening, established int
-	sweepAt                               uint32 // next record that Unlisten's sweep looks at, 0: none
 
 	// The clock of this burst.
 	now   Time
@@ -82,18 +93,9 @@ type Engine struct {
 	events []Event
 	out    []Out
 
-	// Scratch of Handle.
-	tup     [MaxBurst]cookie.Tuple
-	sum     [MaxBurst]cookie.Sum
-	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
-	vin     [MaxBurst]cookie.VerifyInput
-	vres    [MaxBurst]cookie.Result
-	min     [MaxBurst]cookie.Input
-	mres    [MaxBurst]cookie.Minted
-	mseg    [MaxBurst]uint8
-	nmint   int
-	one     cookie.Sum // of sumTuple
-	sink    uint32
+	nmint int
+	one   cookie.Sum // of sumTuple
+	sink  uint32
 }
 
 // New makes an engine. The hasher gives table hashes, ISNs and timestamp offsets
