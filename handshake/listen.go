@@ -99,27 +99,26 @@ func (e *Engine) sweep() {
 			continue
 		}
 		e.putTuple(e.sweepAt, &t)
-		if e.unlistened(r, &t) {
-			e.dropUnlistened(e.sweepAt, e.hashOf(e.sweepAt))
-		}
+		e.dropUnlistened(e.sweepAt, &t)
 	}
 	if e.sweepAt >= e.fresh || e.halfOpen == 0 {
 		e.sweepAt = 0
 	}
 }
 
-// unlistened reports whether r, with tuple t, is a half-open whose listener is gone.
-func (e *Engine) unlistened(r *record, t *wire.Tuple) bool {
+// dropUnlistened drops record idx, with tuple t, if it is a half-open whose listener
+// is gone, and reports whether it was one.
+func (e *Engine) dropUnlistened(idx uint32, t *wire.Tuple) bool {
+	r := &e.recs[idx]
 	if r.flags2&flagHalfOpen == 0 {
 		return false
 	}
-	l := e.listeners.find(t)
-	return l == nil || l.app != r.app
-}
-
-func (e *Engine) dropUnlistened(idx uint32, hash uint64) {
+	if l := e.listeners.find(t); l != nil && l.app == r.app {
+		return false
+	}
 	e.ctr.HalfOpenClosed++
-	e.removeHashed(idx, hash)
+	e.remove(idx)
+	return true
 }
 
 func (l *listeners) find(t *wire.Tuple) *listener {

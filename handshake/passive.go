@@ -201,8 +201,7 @@ func (e *Engine) wrongAck(r *record, idx uint32, s *wire.Segment, i int, v *cook
 // verdict on the ACK of s as a cookie, if it was asked for.
 func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cookie.Result) Action {
 	active := r.flags&flagActive != 0
-	if e.sweepAt != 0 && e.unlistened(r, &s.Tuple) { // LSN-023
-		e.dropUnlistened(idx, e.sum[i].Hash)
+	if e.sweepAt != 0 && e.dropUnlistened(idx, &s.Tuple) { // LSN-023
 		return e.noRecord(s, i, v)
 	}
 	// RCV.WND is what our SYN or SYN-ACK said; it could not be scaled.
