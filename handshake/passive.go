@@ -205,7 +205,7 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cooki
 		return e.noRecord(s, i, v)
 	}
 	// RCV.WND is what our SYN or SYN-ACK said; it could not be scaled.
-	inWindow := s.Seq.InWindow(r.rcvNxt, uint32(e.synWindowOf(r)))
+	inWindow := s.Seq == r.rcvNxt || s.Seq.InWindow(r.rcvNxt, uint32(e.synWindowOf(r)))
 	if s.Flags&wire.FlagRST != 0 {
 		switch {
 		case s.Seq == r.rcvNxt: // LSN-011, SIM-005
