@@ -122,10 +122,32 @@ func TestLSN_006_RepeatInOneBurst(t *testing.T) {
 	`)
 }
 
+func TestLSN_007_OptionsOfARepeat(t *testing.T) {
+	for _, c := range []struct{ first, again, want string }{
+		{"S mss=1460 ws=7 sack ts=50", "S", "SA ws=3 sack ts ecr=50"},
+		{"S mss=1460 ws=7 sack ts=50", "S mss=100 ws=1 ts=90", "SA mss=1460 ws=3 sack ts ecr=50"},
+		{"S", "S mss=1460 ws=7 sack ts=50", "SA mss=1460 !ws !sack !ts"},
+		{"S win=100", "S win=9000", "SA"},
+	} {
+		k := newKit(t, Config{})
+		k.play(c.first + " | SA | SYN-RECEIVED")
+		r := &k.e.recs[1]
+		mss, flags, shifts, wnd, recent := r.mss, r.flags, r.shifts, r.wnd, r.tsRecent
+		k.play(c.again + " | " + c.want + " | SYN-RECEIVED")
+		require.Equal(t, flags|flagRetrans, r.flags, c.again)
+		require.Equal(t, []any{mss, shifts, wnd, recent}, []any{r.mss, r.shifts, r.wnd, r.tsRecent}, c.again)
+	}
+}
+
 func TestLSN_008_OldRepeat(t *testing.T) {
 	newKit(t, Config{}).play(halfOpenTS + `
 		S ts=999        | A seq=1 ack=1 | SYN-RECEIVED
 		S ts=999        | - | SYN-RECEIVED
+	`)
+	// So is one that would replace the half-open: it is an old duplicate (TSP-007).
+	newKit(t, Config{}).play(halfOpenTS + `
+		S seq=5 ts=999  | A seq=1 ack=1 | SYN-RECEIVED
+		S seq=5 ts=1001 | SA seq=0 ack=6 ecr=1001 | SYN-RECEIVED
 	`)
 }
 

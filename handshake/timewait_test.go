@@ -68,7 +68,7 @@ func TestTWT_002_PureAcks(t *testing.T) {
 	`)
 }
 
-func TestTWT_003_004_OptionsOfTheIncarnations(t *testing.T) {
+func TestTWT_003to005_OptionsOfTheIncarnations(t *testing.T) {
 	for _, c := range []struct{ name, before, in, out string }{
 		{"TWT-003 newer, higher", openedTS + toTimeWaitTS, "S seq=9 ts=1021", "SA seq=0 ack=10 ecr=1021 | SYN-RECEIVED"},
 		{"TWT-003 newer, lower", openedTS + toTimeWaitTS, "S seq=-9 ts=1021", "SA seq=0 ack=-8 ecr=1021 | SYN-RECEIVED"},
@@ -101,6 +101,46 @@ func TestTWT_003_004_OptionsOfTheIncarnations(t *testing.T) {
 			require.EqualValues(t, 1, ctr.HalfOpen)
 		})
 	}
+}
+
+func TestSYN_005_InTimeWait(t *testing.T) {
+	// TWT-003 and TWT-004 have the conditions; here is what follows from either answer.
+	k := newKit(t, Config{})
+	k.play(opened + toTimeWait + `
+		S seq=3         | SA seq=0 ack=4 | SYN-RECEIVED
+		A seq=4 ack=1   | - | ESTABLISHED | established
+	`)
+	require.EqualValues(t, 2, k.e.Counters().Accepted)
+	k = newKit(t, Config{})
+	k.play(opened + toTimeWait + `
+		S seq=2         | A seq=2 ack=2 | TIME-WAIT
+		R seq=2         | - | CLOSED                 # as a peer in SYN-SENT answers that ACK (ACT-003)
+		S seq=2         | SA seq=0 ack=3 | SYN-RECEIVED
+	`)
+	require.EqualValues(t, 2, k.e.Counters().SynIn)
+	require.EqualValues(t, 1, k.e.Counters().TimeWaits)
+}
+
+// TWT-013: an abort leaves nothing behind on either side, so the tuple is free at once.
+func TestTWT_013_AbortSkipsTimeWait(t *testing.T) {
+	d := newClientServer(t, Config{})
+	for n := range 3 {
+		d.connect(t)
+		k := d.k[0]
+		k.now = d.now
+		k.advance(0)
+		require.True(t, k.e.Abort(k.flow))
+		d.run(t, 20*time.Millisecond)
+		require.Equal(t, [2]string{"", "closed: reset;"}, d.takeBoth())
+		for i, k := range d.k {
+			require.Equal(t, "CLOSED", k.state())
+			c := k.e.Counters()
+			require.Zero(t, c.TimeWaits+c.Flows, "side %d, round %d", i, n)
+		}
+	}
+	// It takes a call of its own: a close does enter TIME-WAIT, and Config.TimeWait < 0 is the other way out.
+	newKit(t, Config{}).play(opened + toTimeWait)
+	newKit(t, Config{TimeWait: -1}).play(opened + toFinWait2 + "FA seq=1 ack=2 | A | CLOSED | peer closed, closed: done")
 }
 
 func TestTWT_007_RFC1337(t *testing.T) {
