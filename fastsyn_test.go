@@ -105,3 +105,24 @@ func TestWait(t *testing.T) {
 	require.True(t, port.Closed())
 	var _ dataplane.Info = ep.Info()
 }
+
+func TestLSN_023_Unhandle(t *testing.T) {
+	port := dptest.NewPort(t, dptest.PortConfig{Queues: 2})
+	ep, err := fastsyn.Open(fastsyn.Config{
+		Device: port, Addrs: []string{"192.0.2.1/24"},
+		Listeners: []fastsyn.Listener{{Addr: ":80"}, {Addr: "192.0.2.1:81"}},
+	})
+	require.NoError(t, err)
+	require.ErrorContains(t, ep.Unhandle("80"), "listen address")
+	require.ErrorContains(t, ep.Unhandle("192.0.2.9:80"), "not an address of this endpoint")
+	require.ErrorIs(t, ep.Unhandle(":81"), handshake.ErrNoListener, "it is an exact one")
+	for range 3 {
+		require.NoError(t, ep.Unhandle(":80"))
+		require.ErrorIs(t, ep.Unhandle(":80"), handshake.ErrNoListener)
+		require.NoError(t, ep.Handle(":80", fastsyn.Callbacks{}), "on every worker it is free again")
+		require.NoError(t, ep.Unhandle("192.0.2.1:81"))
+		require.NoError(t, ep.Handle("192.0.2.1:81", fastsyn.Callbacks{}))
+	}
+	require.NoError(t, ep.Close())
+	require.ErrorIs(t, ep.Unhandle(":80"), worker.ErrStopped)
+}

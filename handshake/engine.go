@@ -43,16 +43,28 @@ type Out struct {
 
 // Engine is the handshake engine of one core. It belongs to one goroutine.
 type Engine struct {
+	// Scratch of Handle, first so that it stays aligned to cache lines whatever
+	// comes behind: the kernels of package cookie load and store it in whole ones.
+	tup     [MaxBurst]cookie.Tuple
+	sum     [MaxBurst]cookie.Sum
+	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
+	vin     [MaxBurst]cookie.VerifyInput
+	vres    [MaxBurst]cookie.Result
+	min     [MaxBurst]cookie.Input
+	mres    [MaxBurst]cookie.Minted
+	mseg    [MaxBurst]uint8
+
 	cfg    Config
 	hasher *cookie.Hasher
 	arena  *hugepages.Arena
 
-	recs  []record
-	addr6 []addrs6
-	tab   table
-	fresh uint32 // first record never used
-	free  uint32 // list through record.next
-	limbo uint32 // removed in this burst
+	recs    []record
+	addr6   []addrs6
+	tab     table
+	fresh   uint32 // first record never used
+	free    uint32 // list through record.next
+	limbo   uint32 // removed in this burst
+	sweepAt uint32 // next record that the sweep of Unlisten looks at, 0: none
 
 	timers    timers
 	listeners listeners
@@ -81,18 +93,9 @@ type Engine struct {
 	events []Event
 	out    []Out
 
-	// Scratch of Handle.
-	tup     [MaxBurst]cookie.Tuple
-	sum     [MaxBurst]cookie.Sum
-	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
-	vin     [MaxBurst]cookie.VerifyInput
-	vres    [MaxBurst]cookie.Result
-	min     [MaxBurst]cookie.Input
-	mres    [MaxBurst]cookie.Minted
-	mseg    [MaxBurst]uint8
-	nmint   int
-	one     cookie.Sum // of sumTuple
-	many    struct {   // of ConnectMany, which runs between bursts or within one
+	nmint int
+	one   cookie.Sum // of sumTuple
+	many  struct {   // of ConnectMany, which runs between bursts or within one
 		tup [MaxBurst]cookie.Tuple
 		sum [MaxBurst]cookie.Sum
 	}
@@ -313,7 +316,7 @@ func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	case SynSent:
 		return e.synSent(r, idx, s, i)
 	case SynRcvd:
-		return e.synRcvd(r, idx, s, i)
+		return e.synRcvd(r, idx, s, i, v)
 	case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
 		return e.synchronized(r, idx, s, i)
 	case TimeWait:

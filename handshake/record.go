@@ -24,6 +24,8 @@ const (
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
 	flagText                  // text given to Send is not yet acknowledged
+	flagAcked                 // something behind our SYN was acknowledged
+	flagReleased              // the application is gone, see Release
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,
@@ -81,6 +83,11 @@ func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }
 
 // sndWnd is SND.WND in bytes.
 func (r *record) sndWnd() uint32 { return uint32(r.wnd) << r.peerShift() }
+
+// stamped reports whether s carries a timestamp that counts: one that was negotiated.
+func (r *record) stamped(s *wire.Segment) bool {
+	return r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+}
 
 // paws reports whether the TSval of s is older than TS.Recent (RFC 7323 §5.3).
 // Zero stands for "none yet", as in Linux.
