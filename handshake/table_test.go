@@ -28,10 +28,11 @@ func TestTableAgainstTwin(t *testing.T) {
 		{"one", 1, ^uint64(0)},
 		{"small", 5, ^uint64(0)},
 		{"random", 2000, ^uint64(0)},
-		{"one bucket", 200, 0},
-		{"one tag", 200, 0xffffffff},
-		{"few buckets", 500, 3},
-		{"last bucket wraps", 300, 1<<32 - 1},
+		{"one bucket, one tag", 200, 0},
+		{"one bucket", 200, 0xff},
+		{"one tag", 200, ^uint64(0xff)},
+		{"few buckets", 500, 1<<63 | 1<<62 | 0xff},
+		{"last bucket wraps", 300, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKit(t, Config{MaxFlows: c.n})
@@ -46,7 +47,7 @@ func TestTableAgainstTwin(t *testing.T) {
 			hashN := func(tu *wire.Tuple) uint64 {
 				h := e.sumTuple(tu).Hash
 				if c.name == "last bucket wraps" {
-					return h | e.tab.mask
+					return h | 0xffffff<<40
 				}
 				return h & c.mask
 			}
@@ -95,8 +96,7 @@ func TestTableAgainstTwin(t *testing.T) {
 			}
 			for i := range e.tab.buckets {
 				b := &e.tab.buckets[i]
-				require.Zero(t, b.over, "bucket %d", i)
-				require.Zero(t, b.idx)
+				require.Zero(t, b.meta, "bucket %d", i)
 			}
 			require.Zero(t, e.flows)
 		})
@@ -107,7 +107,7 @@ func TestTableAgainstTwin(t *testing.T) {
 func TestTableAllPassedOver(t *testing.T) {
 	k := newKit(t, Config{MaxFlows: 8})
 	for i := range k.e.tab.buckets {
-		k.e.tab.buckets[i].over++
+		k.e.tab.buckets[i].meta[1] += overOne
 	}
 	require.Zero(t, k.e.lookup(5, &k.tup))
 }
