@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"flag"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -10,6 +11,9 @@ import (
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
+
+// scale adds what takes gigabytes and minutes: tables of ten and twenty million flows.
+var scale = flag.Bool("scale", false, "benchmarks also with 10 and 20 million flows")
 
 // cycler drives bursts of handshakes through an engine the cheapest way there is:
 // the answers are turned into the peer's next segments in place.
@@ -53,13 +57,22 @@ func (c *cycler) handle() {
 // syn makes a burst of SYNs with the options of a Linux client.
 func (c *cycler) syn() {
 	for i := range c.segs {
-		s := &c.segs[i]
-		c.tuple(s)
-		s.Seq, s.Ack, s.Flags, s.Win, s.Len = wire.Seq(c.port*7919), 0, wire.FlagSYN, 64240, 0
-		s.Opt.Has = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTimestamps
-		s.Opt.MSS, s.Opt.WScale, s.Opt.TSVal, s.Opt.TSEcr = 1460, 7, 1000, 0
+		c.synFor(&c.segs[i])
 	}
 	c.handle()
+}
+
+// synFor makes s the SYN of a new flow.
+func (c *cycler) synFor(s *wire.Segment) {
+	c.tuple(s)
+	s.Seq, s.Ack, s.Flags, s.Win, s.Len = wire.Seq(c.port*7919), 0, wire.FlagSYN, 64240, 0
+	s.Opt.Has = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTimestamps
+	s.Opt.MSS, s.Opt.WScale, s.Opt.TSVal, s.Opt.TSEcr = 1460, 7, 1000, 0
+}
+
+func (c *cycler) counters() *Counters {
+	ctr := c.e.Counters()
+	return &ctr
 }
 
 // reply turns answers round: SEG.ACK becomes SEG.SEQ and so on.
