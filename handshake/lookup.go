@@ -9,7 +9,7 @@ import "github.com/fastsyn/fastsyn/dataplane/wire"
 // with all that decide reads or writes of it in the cache.
 func (e *Engine) find(segs []*wire.Segment) {
 	sum, cand := e.sum[:len(segs)], e.cand[:len(segs)]
-	sink := uint64(0)
+	sink, v6 := uint64(0), uint64(0)
 	for i := range sum {
 		sink += e.tab.buckets[e.tab.home(sum[i].Hash)].meta[0]
 	}
@@ -23,7 +23,18 @@ func (e *Engine) find(segs []*wire.Segment) {
 			idx = e.tab.candidate(sum[i].Hash)
 		}
 		cand[i] = idx
+		v6 |= e.tup[i].RemoteHi
+	}
+	// Nothing but loads: a CPU looks ahead a number of instructions, not of misses.
+	for _, idx := range cand {
 		sink += uint64(e.recs[idx].remote4)
+	}
+	if v6 != 0 {
+		for i, idx := range cand {
+			if e.tup[i].RemoteHi != 0 {
+				sink += e.addr6[idx].remote.Lo
+			}
+		}
 	}
 	for i, idx := range cand {
 		// Stopping a timer writes to its neighbours in the FIFO. Of a flow without
