@@ -3,9 +3,6 @@ package handshake
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,109 +48,6 @@ func BenchmarkLookup(b *testing.B) {
 				report(b, 1)
 			})
 		}
-	}
-}
-
-// residentSet is the memory of this process in bytes.
-func residentSet(tb testing.TB) int {
-	tb.Helper()
-	raw, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		tb.Skip("memory is measured by /proc/self/statm: ", err)
-	}
-	pages, err := strconv.Atoi(strings.Fields(string(raw))[1])
-	require.NoError(tb, err)
-	return pages * os.Getpagesize()
-}
-
-// worst keeps the longest bursts.
-type worst struct {
-	max   time.Duration
-	over  int // longer than 100 µs
-	total time.Duration
-}
-
-func (w *worst) add(d time.Duration) {
-	w.max = max(w.max, d)
-	w.total += d
-	if d > 100*time.Microsecond {
-		w.over++
-	}
-}
-
-// BenchmarkFill fills a table to the last record and looks at every burst on the
-// way: 20 million flows with -scale, half-open or established, and
-// the memory they take. "prior" is the same number of bursts in a table that is
-// full already, which allocates nothing: what the machine itself does to the worst burst.
-func BenchmarkFill(b *testing.B) {
-	flows := 1 << 18
-	if *scale {
-		flows = 20_000_000
-	}
-	for _, tc := range []struct {
-		name                       string
-		v6, lazy, small, halfOpens bool
-	}{
-		{name: "v4/established"},
-		{name: "v4/half-open", halfOpens: true},
-		{name: "v4/half-open/base-pages", halfOpens: true, small: true},
-		{name: "v4/half-open/first-touch", halfOpens: true, lazy: true},
-		{name: "v4/half-open/first-touch/base-pages", halfOpens: true, lazy: true, small: true},
-		{name: "v6/established", v6: true},
-		{name: "v6/half-open", halfOpens: true, v6: true},
-	} {
-		b.Run(tc.name, func(b *testing.B) {
-			for b.Loop() {
-				before := residentSet(b)
-				t0 := time.Now()
-				c := newCycler(b, Config{MaxFlows: flows, MaxHalfOpen: flows, Cookies: CookiesNever, noHugePages: tc.small})
-				c.v6 = tc.v6
-				if !tc.lazy {
-					require.NoError(b, c.e.Populate(tc.v6))
-				}
-				start := time.Since(t0)
-				var filling, prior worst
-				burst := func(w *worst) {
-					t0 := time.Now()
-					c.handle()
-					w.add(time.Since(t0))
-				}
-				for range flows / MaxBurst {
-					for i := range c.segs {
-						c.synFor(&c.segs[i])
-					}
-					burst(&filling)
-					if !tc.halfOpens {
-						c.turn(wire.FlagACK)
-						burst(&filling)
-					}
-				}
-				memory := residentSet(b) - before
-				ctr := c.counters()
-				require.Empty(b, ctr.Check())
-				require.EqualValues(b, flows/MaxBurst*MaxBurst, ctr.HalfOpen+ctr.EstablishedNow)
-				if !tc.v6 {
-					n, err := hugepages.Resident(c.e.addr6)
-					require.NoError(b, err)
-					require.Less(b, n, hugepages.PageBytes, "IPv6 addresses without IPv6 flows")
-				}
-				for range flows / MaxBurst {
-					for i := range c.segs {
-						c.synFor(&c.segs[i])
-					}
-					burst(&prior)
-				}
-				b.ReportMetric(start.Seconds()*1e3, "ms-start")
-				b.ReportMetric(float64(filling.total.Nanoseconds())/float64(flows), "ns/flow")
-				b.ReportMetric(float64(filling.max.Microseconds()), "worst-µs")
-				b.ReportMetric(float64(filling.over), "bursts>100µs")
-				b.ReportMetric(float64(prior.max.Microseconds()), "prior-worst-µs")
-				b.ReportMetric(float64(prior.over), "prior>100µs")
-				b.ReportMetric(float64(memory)/float64(flows), "B/flow")
-				b.ReportMetric(0, "ns/op")
-				require.NoError(b, c.e.Free())
-			}
-		})
 	}
 }
 
@@ -232,5 +126,51 @@ func BenchmarkTimers(b *testing.B) {
 			require.Equal(b, len(recs)-1, tm.armed)
 		}
 		require.NoError(b, arena.Free())
+	}
+}
+
+// BenchmarkExpiry fires timers of half-opens, the last or the first of each: with a
+// SYN-ACK again, or with the end of the flow.
+func BenchmarkExpiry(b *testing.B) {
+	for _, retries := range []int{5, -1} {
+		for _, flows := range counts() {
+			b.Run(fmt.Sprintf("retransmit=%t/flows=%d", retries > 0, flows), func(b *testing.B) {
+				n := (flows + MaxBurst - 1) / MaxBurst * MaxBurst
+				c := newCycler(b, Config{MaxFlows: n, MaxHalfOpen: n, Cookies: CookiesNever, SYNACKRetries: retries})
+				require.NoError(b, c.e.Populate(false))
+				fired, on := 0, time.Duration(0)
+				for b.Loop() {
+					for c.e.halfOpen < n {
+						c.syn()
+					}
+					c.now += 1100 * 1e6
+					t0 := time.Now()
+					for left := n; left > 0; {
+						k := c.e.Advance(c.now, MaxBurst)
+						c.e.Sent(len(c.e.Output()))
+						c.e.EndBurst()
+						if k == 0 {
+							b.Fatal("nothing is due")
+						}
+						left -= k
+						fired += k
+					}
+					on += time.Since(t0)
+					if retries > 0 { // let them go
+						for range 10 {
+							c.now += 64 * 1e9
+							for c.e.Advance(c.now, MaxBurst) > 0 {
+								c.e.Sent(len(c.e.Output()))
+								c.e.EndBurst()
+							}
+						}
+					}
+					require.Zero(b, c.e.halfOpen)
+				}
+				require.Empty(b, c.counters().Check())
+				b.ReportMetric(float64(on.Nanoseconds())/float64(fired), "ns/timer")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
 }
