@@ -44,7 +44,7 @@ func (e *Engine) allocate(n int) error {
 // Populate brings the tables into memory, those of IPv6 addresses only if v6
 // is set. Call it before the first burst, from the thread that will run the engine, so that
 // the memory lies on its NUMA node. Without it the first flows pay: the first
-// touch of a huge page costs a burst as much as a thousand handshakes (adr 0016).
+// touch of a huge page can take milliseconds (adr 0016).
 func (e *Engine) Populate(v6 bool) error {
 	err := hugepages.Populate(e.recs)
 	if err == nil {
@@ -62,5 +62,5 @@ func (e *Engine) Populate(v6 bool) error {
 // Free returns the memory of the tables. The engine must not be used afterwards.
 func (e *Engine) Free() error { return e.arena.Free() }
 
-// Memory says where the tables live and how much of them is used, for reports.
+// Memory says how large the tables are and what pages they stand on, for reports.
 func (e *Engine) Memory() string { return e.arena.String() }
