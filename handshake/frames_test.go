@@ -35,6 +35,8 @@ type frameRig struct {
 	pk     [MaxBurst]wire.Packet
 	peer   wire.Packet // what the peer has read
 	segs   [MaxBurst]*wire.Segment
+	to     [MaxBurst]wire.Tuple
+	ids    [MaxBurst]FlowID
 	act    [MaxBurst]Action
 	local  bool // this end resets what is established, in the callback
 	v6     bool
@@ -230,13 +232,13 @@ func (r *frameRig) opens(n int) {
 		for at := 0; at < rigFrames; at += MaxBurst {
 			c.now += 4000
 			c.e.SetClock(c.now, c.keys)
-			for range MaxBurst {
+			for i := range r.to {
 				c.tuple(&s)
-				t := s.Tuple
-				t.RemotePort, t.LocalPort = 80, t.RemotePort
-				if _, err := c.e.Connect(&t, 0, 0); err != nil {
-					r.tb.Fatal(err)
-				}
+				r.to[i] = s.Tuple
+				r.to[i].RemotePort, r.to[i].LocalPort = 80, s.RemotePort
+			}
+			if n, err := c.e.ConnectMany(r.to[:], 0, 0, r.ids[:]); n != MaxBurst {
+				r.tb.Fatal(err)
 			}
 			r.flush(at)
 		}
