@@ -30,7 +30,7 @@ ELSEWHERE = --disable unused,unparam
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
 .PHONY: help deps build release pgo test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
-	fuzz bench bench-dpdk cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+	fuzz bench bench-dpdk bench-engine cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,12 @@ bench: ## benchmarks, no tests; COUNT=10 for benchstat
 
 bench-dpdk: ## fastsyn against dpdk-testpmd over a memif pair; wants root, huge pages and two idle CPUs
 	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args $(YARDSTICK)
+
+bench-engine: ## one core of the engine, up to 20 million flows (3 GB, minutes), into bin/engine.txt
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) test ./handshake -run '^$$' -bench 'Frames|Lookup|Timers|Expiry' -benchtime 300ms -timeout 30m -args -scale > bin/engine.txt
+	CGO_ENABLED=0 $(GO) test ./handshake -run '^$$' -bench Fill -benchtime 1x -timeout 30m -args -scale >> bin/engine.txt
+	@cat bin/engine.txt
 
 cover: ## statement coverage over all packages, into bin/cover.out
 	@mkdir -p bin

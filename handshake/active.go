@@ -44,7 +44,7 @@ func (e *Engine) ConnectMany(t []wire.Tuple, app, path uint16, ids []FlowID) (n 
 	}
 	e.hasher.Sum(m.sum[:len(t)], m.tup[:len(t)])
 	for i := range t {
-		e.sink += e.tab.touch(m.sum[i].Hash)
+		e.sink += e.tab.buckets[e.tab.home(m.sum[i].Hash)].meta[0]
 	}
 	for i := range t {
 		if !connectable(&t[i]) {

@@ -94,6 +94,8 @@ type Config struct {
 	// FinWait2 ends a FIN-WAIT-2 in which nothing comes from the peer, as after a
 	// close nobody waits for (TWT-008). Default 60 s.
 	FinWait2 time.Duration
+
+	noHugePages bool // base pages, to measure what huge ones are worth
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -29,7 +29,7 @@ func (e *Engine) verifyAll(segs []*wire.Segment) {
 		if e.listeners.byPort[s.LocalPort] == 0 {
 			continue
 		}
-		if idx := e.lookup(e.sum[i].Hash, &s.Tuple); idx != 0 && !e.recs[idx].knowsNot(s) {
+		if idx := e.cand[i]; idx != 0 && !e.recs[idx].knowsNot(s) {
 			continue
 		}
 		v := &e.vin[n]

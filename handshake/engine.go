@@ -93,13 +93,16 @@ type Engine struct {
 	events []Event
 	out    []Out
 
-	nmint int
-	one   cookie.Sum // of sumTuple
-	many  struct {   // of ConnectMany, which runs between bursts or within one
+	cand   [MaxBurst]uint32 // see find
+	found  uint32           // table.inserts when find looked
+	reused bool             // a record removed since then was given out again
+	nmint  int
+	one    cookie.Sum // of sumTuple
+	many   struct {   // of ConnectMany, which runs between bursts or within one
 		tup [MaxBurst]cookie.Tuple
 		sum [MaxBurst]cookie.Sum
 	}
-	sink uint32
+	sink uint64
 }
 
 // New makes an engine. The hasher gives table hashes, ISNs and timestamp offsets
@@ -113,26 +116,10 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	if hasher == nil {
 		return nil, fmt.Errorf("handshake: New needs a cookie.Hasher")
 	}
-	n := cfg.MaxFlows + 1 // index 0 is nil
-	nb := tableBuckets(cfg.MaxFlows)
-	arena, err := hugepages.Alloc(n*64+nb*64+n*32+3*4096, hugepages.Options{})
-	if err != nil {
+	e := &Engine{cfg: cfg, hasher: hasher, fresh: 1, timersLeft: true}
+	if err := e.allocate(cfg.MaxFlows); err != nil {
 		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
 	}
-	e := &Engine{cfg: cfg, hasher: hasher, arena: arena, fresh: 1, timersLeft: true}
-	e.recs, err = hugepages.Slice[record](arena, n)
-	if err == nil {
-		e.addr6, err = hugepages.Slice[addrs6](arena, n)
-	}
-	var b []bucket
-	if err == nil {
-		b, err = hugepages.Slice[bucket](arena, nb)
-	}
-	if err != nil {
-		_ = arena.Free()
-		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
-	}
-	e.tab.init(b)
 	e.timers.init(&cfg)
 	e.events = make([]Event, 0, 4*MaxBurst)
 	e.out = make([]Out, 0, maxOutput)
@@ -163,12 +150,6 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	e.win4t, e.win6t = win(e.mss4, 12), win(e.mss6, 12)
 	return e, nil
 }
-
-// Free returns the memory of the tables. The engine must not be used afterwards.
-func (e *Engine) Free() error { return e.arena.Free() }
-
-// Memory says where the tables live, for reports.
-func (e *Engine) Memory() string { return e.arena.String() }
 
 // Config returns the configuration with defaults filled in.
 func (e *Engine) Config() Config { return e.cfg }
@@ -201,9 +182,7 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act [
 		gather(&e.tup[i], &segs[i].Tuple)
 	}
 	e.hasher.Sum(e.sum[:n], e.tup[:n])
-	for i := range e.sum[:n] {
-		e.sink += e.tab.touch(e.sum[i].Hash)
-	}
+	e.find(segs)
 	checking := e.checksCookies()
 	if checking {
 		e.verifyAll(segs)
@@ -288,26 +267,9 @@ func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
 	return &e.one
 }
 
-func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
-	tag := uint32(hash >> 32)
-	// The bound matters only if every bucket were passed over, once around.
-	for i, left := hash&e.tab.mask, len(e.tab.buckets); left > 0; i, left = (i+1)&e.tab.mask, left-1 {
-		b := &e.tab.buckets[i]
-		for k := range b.tag {
-			if b.tag[k] == tag && b.idx[k] != 0 && e.is(b.idx[k], t) {
-				return b.idx[k]
-			}
-		}
-		if b.over == 0 {
-			return 0
-		}
-	}
-	return 0
-}
-
 func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	s := segs[i]
-	idx := e.lookup(e.sum[i].Hash, &s.Tuple)
+	idx := e.current(i, &s.Tuple)
 	if idx == 0 {
 		return e.noRecord(s, i, v)
 	}

@@ -216,6 +216,6 @@ func fuzzEngine(t *testing.T, in []byte) {
 	require.Empty(t, c.Check())
 	require.Zero(t, c.Flows)
 	for i := range e.tab.buckets {
-		require.Zero(t, e.tab.buckets[i].over)
+		require.Zero(t, e.tab.buckets[i].meta)
 	}
 }

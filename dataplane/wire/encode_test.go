@@ -224,6 +224,9 @@ func TestPutTCPLayoutsAgree(t *testing.T) {
 		if r.IntN(2) == 0 {
 			s.Opt.Has = HasMSS | HasSACKPermitted | HasTimestamps | HasWScale
 		}
+		if r.IntN(2) == 0 {
+			s.Remote, s.Local = Addr{Hi: 1<<61 | r.Uint64()>>3, Lo: r.Uint64()}, Addr{Hi: 1<<61 | r.Uint64()>>3, Lo: r.Uint64()}
+		}
 		got, want := bytes.Repeat([]byte{0xaa}, 120), bytes.Repeat([]byte{0xaa}, 120)
 		size := 30 + r.IntN(91)
 		n := PutTCP(got[:size], &s, nil)

@@ -142,6 +142,16 @@ func (n *Net) Source(remote wire.Addr) (wire.Addr, bool) {
 	return wire.Addr{}, false
 }
 
+// hasIPv6 reports whether flows over IPv6 can be.
+func (n *Net) hasIPv6() bool {
+	for i := range n.own {
+		if !n.own[i].addr.Is4() {
+			return true
+		}
+	}
+	return false
+}
+
 func (n *Net) onLink(a wire.Addr) bool {
 	for i := range n.onlink {
 		if n.onlink[i].contains(a) {

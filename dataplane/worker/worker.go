@@ -278,6 +278,11 @@ func (w *Worker) Run() {
 			defer a.Detach()
 		}
 	}
+	// From the thread that uses it, so that it lies on the right NUMA node.
+	if err := w.engine.Populate(w.cfg.Net.hasIPv6()); err != nil {
+		w.err = fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+		return
+	}
 	if w.cfg.ID == 0 {
 		if w.linkCtr != nil {
 			w.linkUps = w.linkCtr.LinkUps()
