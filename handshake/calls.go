@@ -184,18 +184,14 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit = e.cfg.SYNRetries
 	case SynRcvd:
-		limit = e.cfg.SYNACKRetries
-		if r.flags&flagActive != 0 {
-			limit = e.cfg.SYNRetries
+		if r.flags&flagActive == 0 {
+			e.expireHalfOpen(r, idx)
+			return
 		}
+		limit = e.cfg.SYNRetries
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	if int(r.retries) >= limit {
-		if r.state == SynRcvd && r.flags&flagActive == 0 {
-			e.ctr.HalfOpenTimedOut++
-			e.remove(idx)
-			return
-		}
 		why := ReasonTimedOut
 		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
 			why = ReasonUnreachable // now the error of old counts (ACT-013)
@@ -215,11 +211,7 @@ func (e *Engine) expire(idx uint32) {
 		r.flags |= flagRetrans
 		e.ctr.SynAckRetrans++
 		if s := e.emit(idx, false); s != nil {
-			if r.flags&flagActive != 0 {
-				e.simultaneousSynAck(r, s, tsOff)
-			} else {
-				e.synAck(r, s, tsOff)
-			}
+			e.simultaneousSynAck(r, s, tsOff)
 		}
 	default:
 		e.ctr.DataRetrans++
