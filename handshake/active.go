@@ -53,9 +53,7 @@ func (e *Engine) ConnectMany(t []wire.Tuple, app, path uint16, ids []FlowID) (n 
 		if len(e.out) == cap(e.out) {
 			return i, ErrOutputFull
 		}
-		switch ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err {
-		case nil, ErrTupleInUse:
-		default:
+		if ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err != nil && !errors.Is(err, ErrTupleInUse) {
 			return i, err
 		}
 	}

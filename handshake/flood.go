@@ -44,8 +44,10 @@ func (f *FloodConfig) withDefaults(p CookiePolicy) error {
 		name string
 		l    *Limit
 	}{
-		{"Flood.SYN", &f.SYN}, {"Flood.Source", &f.Source},
-		{"Flood.CookieAccepts", &f.CookieAccepts}, {"Flood.Resets", &f.Resets},
+		{"Flood.SYN", &f.SYN},
+		{"Flood.Source", &f.Source},
+		{"Flood.CookieAccepts", &f.CookieAccepts},
+		{"Flood.Resets", &f.Resets},
 	} {
 		if err := l.l.withDefaults(l.name); err != nil {
 			return err

@@ -84,8 +84,16 @@ func TestServeFloodFlags(t *testing.T) {
 		"listener_half_open 500, low_mark 800, max_half_open 1000, reset_limit 10/s burst 1, source_limit 200/s burst 50, source_over cookie, "+
 		"source_prefix 22,56, syn_limit 100000/s", list(o.flood.settings()))
 	for _, bad := range [][]string{
-		{"--syn-limit", "fast"}, {"--syn-limit", "0"}, {"--syn-limit", "10/"}, {"--syn-limit", "10/-1"}, {"--source-prefix", "24"},
-		{"--source-prefix", "33,48"}, {"--source-over", "cookie"}, {"--source-over", "x"}, {"--bad-cookies", "x"}, {"--defer-accept", "2h"},
+		{"--syn-limit", "fast"},
+		{"--syn-limit", "0"},
+		{"--syn-limit", "10/"},
+		{"--syn-limit", "10/-1"},
+		{"--source-prefix", "24"},
+		{"--source-prefix", "33,48"},
+		{"--source-over", "cookie"},
+		{"--source-over", "x"},
+		{"--bad-cookies", "x"},
+		{"--defer-accept", "2h"},
 		{"--listener-half-open", "-1"},
 	} {
 		_, err := parse(bad...)
