@@ -45,7 +45,7 @@ func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
 	e.opening++
 	e.ctr.Attempted++
 	e.sendSYN(r, idx, sum.TSOff)
-	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.syn.class(0), e.nowMS)
 	return e.id(idx), nil
 }
 
@@ -124,7 +124,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	// Simultaneous open (SIM-001): our SYN again, now with an ACK and all our options.
 	e.ctr.SimultaneousOpens++
 	r.state = SynRcvd
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.syn.class(r.retries), e.nowMS)
 	e.simultaneousSynAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }

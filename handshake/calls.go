@@ -106,7 +106,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)
 	} else {
-		e.timers.arm(e.recs, id.idx, 0, e.nowMS)
+		e.timers.arm(e.recs, id.idx, e.rto(r).class(0), e.nowMS)
 	}
 	return true
 }
@@ -130,7 +130,7 @@ func (e *Engine) Advance(now Time, budget int) int {
 	}
 	e.advancedMS, e.timersLeft = e.nowMS, false
 	fired := 0
-	for class := range numClasses {
+	for class := range e.timers.classes {
 		for {
 			idx := e.timers.due(e.recs, class, e.nowMS)
 			if idx == 0 {
@@ -153,7 +153,7 @@ func (e *Engine) NextTimer() (uint32, bool) { return e.timers.next(e.recs, e.now
 
 func (e *Engine) expire(idx uint32) {
 	r := &e.recs[idx]
-	limit := e.cfg.DataRetries
+	limit, next := e.cfg.DataRetries, e.rto(r)
 	switch r.state {
 	case TimeWait:
 		e.remove(idx)
@@ -162,11 +162,11 @@ func (e *Engine) expire(idx uint32) {
 		e.ended(idx, -1, ReasonDone)
 		return
 	case SynSent:
-		limit = e.cfg.SYNRetries
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
-		limit = e.cfg.SYNACKRetries
+		limit, next = e.cfg.SYNACKRetries, &e.timers.synAck
 		if r.flags&flagActive != 0 {
-			limit = e.cfg.SYNRetries
+			limit, next = e.cfg.SYNRetries, &e.timers.syn
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
@@ -184,7 +184,7 @@ func (e *Engine) expire(idx uint32) {
 		return
 	}
 	r.retries++
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, next.class(r.retries), e.nowMS)
 	tsOff := e.sumOf(idx).TSOff
 	switch r.state {
 	case SynSent:

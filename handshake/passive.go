@@ -109,7 +109,7 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
 	r.start, r.last = e.now64, e.now64-answerSpacing
-	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.synAck.class(0), e.nowMS)
 	e.synAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -251,7 +251,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		}
 		r.last = e.now64
 		r.flags |= flagRetrans
-		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+		e.timers.arm(e.recs, idx, e.timers.synAck.class(r.retries), e.nowMS)
 		e.synAck(r, s, e.sum[i].TSOff)
 		return e.answer(Answered)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted

@@ -139,7 +139,7 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	}
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
 		r.retries = 0
-		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+		e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
 		return false
 	}
 	e.timers.disarm(e.recs, idx)
@@ -229,7 +229,7 @@ func (e *Engine) sentFIN(r *record, idx uint32) {
 	} else {
 		r.state = FinWait1
 	}
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
 }
 
 // enterTimeWait ends a flow for the application and keeps its record for 2·MSL.

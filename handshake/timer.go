@@ -4,39 +4,60 @@ import "time"
 
 // A timer class is a fixed delay, and a class is a FIFO of records linked by
 // index: equal delays expire in the order they were armed, so arming, cancelling
-// and expiring cost O(1) without a heap or a wheel (dperf's idea).
+// and expiring cost O(1) without a heap or a wheel (dperf's idea). What waits for
+// the answer to a SYN-ACK has classes of its own, so that they hold half-opens only.
 const (
-	// Classes 0..backoffClasses-1 are InitialRTO << class, capped by MaxRTO.
-	backoffClasses = 24
-	classTimeWait  = backoffClasses
-	classFinWait2  = backoffClasses + 1
-	numClasses     = backoffClasses + 2
+	classTimeWait = iota
+	classFinWait2
+	firstClass // the schedules share the others
+	maxClasses = 128
 )
+
+// waits gives the class of the wait after n retransmissions, 0 ≤ n ≤ 31. Beyond the
+// schedule it is that of the last wait.
+type waits [maxRetries + 2]uint8
+
+func (w *waits) class(n uint8) int { return int(w[n&31]) }
 
 type fifo struct{ head, tail uint32 }
 
 type timers struct {
-	fifo  [numClasses]fifo
-	delay [numClasses]uint32 // ms
-	armed int
+	fifo    [maxClasses]fifo
+	delay   [maxClasses]uint32 // ms
+	classes int                // in use
+	armed   int
+
+	syn, synAck, data, slow waits // slow is data without an RTT sample (RTX-004)
 }
 
 func (t *timers) init(c *Config) {
-	for k := range backoffClasses {
-		d := c.MaxRTO
-		if k < 20 { // beyond, the shift would only overflow
-			d = min(c.InitialRTO<<k, c.MaxRTO)
-		}
-		t.delay[k] = ms(d)
-	}
 	t.delay[classTimeWait] = ms(max(c.TimeWait, 0))
 	t.delay[classFinWait2] = ms(c.FinWait2)
+	t.classes = firstClass
+	t.synAck = t.schedule(firstClass, c.Retry.SYNACK)
+	own := t.classes
+	t.syn = t.schedule(own, c.Retry.SYN)
+	t.data = t.schedule(own, Backoff(c.InitialRTO, c.MaxRTO, maxRetries))
+	t.slow = t.schedule(own, Backoff(3*c.InitialRTO, max(3*c.InitialRTO, c.MaxRTO), maxRetries))
+}
+
+// schedule finds or makes classes, from number from on, for the waits of s.
+func (t *timers) schedule(from int, s Schedule) (w waits) {
+	for n := range w {
+		d := ms(s[min(n, len(s)-1)])
+		class := from
+		for class < t.classes && t.delay[class] != d {
+			class++
+		}
+		if class == t.classes {
+			t.classes++
+		}
+		t.delay[class], w[n] = d, uint8(class)
+	}
+	return w
 }
 
 func ms(d time.Duration) uint32 { return uint32((d + time.Millisecond - 1) / time.Millisecond) }
-
-// backoff is the class of the delay after n retransmissions.
-func backoff(n uint8) int { return min(int(n), backoffClasses-1) }
 
 // arm (re)starts the timer of record idx. One millisecond is added because
 // nowMS is rounded down: a timer must not fire early.
@@ -96,7 +117,7 @@ func (t *timers) due(recs []record, class int, nowMS uint32) uint32 {
 // next returns the time in ms until the first timer is due, and false when none is armed.
 func (t *timers) next(recs []record, nowMS uint32) (uint32, bool) {
 	best, any := uint32(0), false
-	for class := range t.fifo {
+	for class := range t.classes {
 		idx := t.fifo[class].head
 		if idx == 0 {
 			continue
