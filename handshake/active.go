@@ -67,6 +67,9 @@ func (e *Engine) sendSYN(r *record, idx uint32, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Flags = r.sndUna, wire.FlagSYN
 	ts := !e.cfg.NoTimestamps
+	if e.cfg.ECN == ECNOn && r.flags&flagRetrans == 0 { // the first copy only (ECN-006)
+		s.Flags |= ecnAsk
+	}
 	s.Win = e.synWindow(v4, ts)
 	e.synOptions(&s.Opt, ts, !e.cfg.NoSACK, !e.cfg.NoWScale, v4)
 	if ts {
@@ -115,6 +118,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.mss = e.sendMSS(&s.Opt, v4)
 	r.path = s.Path
 	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)
+	e.ecnAnswered(r, s)
 	r.synWnd(s.Win)
 	if ackOK {
 		e.establish(r, idx, s, i)

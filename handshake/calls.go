@@ -100,6 +100,9 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	s := e.emit(id.idx, true)
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
+	if r.flags2&flagECN != 0 {
+		r.ecnSend(s)
+	}
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
 	if fin {

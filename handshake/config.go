@@ -78,6 +78,8 @@ type Config struct {
 	RcvWindow int
 	// NoTimestamps, NoSACK and NoWScale leave options out on both roles.
 	NoTimestamps, NoSACK, NoWScale bool
+	// ECN says when ECN is negotiated. Default ECNPassive.
+	ECN ECNMode
 
 	// Retry says when SYNs and SYN-ACKs are sent again and when an open is given
 	// up; RetryPreset has some. The default for a role without a schedule is that of
@@ -140,21 +142,19 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	def(&c.DataRetries, 7)
 	c.DataRetries = max(c.DataRetries, 0)
-	for name, n := range map[string]int{"SYNRetries": c.SYNRetries, "SYNACKRetries": c.SYNACKRetries, "DataRetries": c.DataRetries} {
-		if n > maxRetries {
-			return c, fmt.Errorf("handshake: %s %d: want at most %d", name, n, maxRetries)
-		}
+	if n := max(c.SYNRetries, c.SYNACKRetries, c.DataRetries); n > maxRetries {
+		return c, fmt.Errorf("handshake: %d retries: want at most %d of a segment", n, maxRetries)
 	}
 	defD(&c.InitialRTO, time.Second)
 	defD(&c.MaxRTO, 120*time.Second)
 	if c.InitialRTO < time.Millisecond || c.MaxRTO < c.InitialRTO || c.MaxRTO > time.Hour {
 		return c, fmt.Errorf("handshake: RTO %v..%v: want 1ms ≤ InitialRTO ≤ MaxRTO ≤ 1h", c.InitialRTO, c.MaxRTO)
 	}
-	defD(&c.TimeWait, time.Minute)
-	defD(&c.FinWait2, time.Minute)
 	if err := c.schedules(); err != nil {
 		return c, err
 	}
+	defD(&c.TimeWait, time.Minute)
+	defD(&c.FinWait2, time.Minute)
 	if c.TimeWait > time.Hour || c.FinWait2 < time.Millisecond || c.FinWait2 > time.Hour {
 		return c, fmt.Errorf("handshake: TimeWait %v, FinWait2 %v: want at most 1h", c.TimeWait, c.FinWait2)
 	}

@@ -74,6 +74,9 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 	if has&wire.HasTimestamps != 0 {
 		in.Opts |= cookie.TS
 	}
+	if e.grantsECN(s) {
+		in.Opts |= cookie.ECN // remembered beside timestamps only (CKI-021)
+	}
 	e.mseg[e.nmint] = uint8(i)
 	e.nmint++
 	return Silent
@@ -97,6 +100,9 @@ func (e *Engine) mintAll(segs []*wire.Segment, act []Action) {
 		s.Ack = s.Seq + 1
 		s.Seq = wire.Seq(m.ISS)
 		s.Flags = wire.FlagSYN | wire.FlagACK
+		if m.Opts&cookie.ECN != 0 {
+			s.Flags |= wire.FlagECE
+		}
 		s.Len, s.TOS = 0, 0
 		s.Win = e.synWindow(!in.V6, ts)
 		tsval := s.Opt.TSVal
@@ -132,6 +138,9 @@ func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Res
 	}
 	if v.Opts&cookie.SACK != 0 {
 		r.flags |= flagSACK
+	}
+	if v.Opts&cookie.ECN != 0 {
+		r.flags2 |= flagECN
 	}
 	if v.Opts&cookie.HasWScale != 0 {
 		r.flags |= flagWScale

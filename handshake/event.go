@@ -52,6 +52,7 @@ type Info struct {
 	WScale     bool
 	SACK       bool
 	Timestamps bool
+	ECN        bool // RFC 3168
 	Active     bool
 	Cookie     bool // proved by a SYN cookie
 	Retrans    bool // a segment of the handshake was retransmitted
@@ -65,6 +66,7 @@ func (e *Engine) Info(ev *Event) Info {
 		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
 		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
+		ECN:    r.flags2&flagECN != 0,
 		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0,
 	}
 	if i.WScale {

@@ -108,6 +108,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.wnd = s.Win
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
+	if e.grantsECN(s) {
+		r.flags2 |= flagECN
+	}
 	r.start, r.last = e.now64, e.now64-answerSpacing
 	e.timers.arm(e.recs, idx, e.timers.synAck.class(0), e.nowMS)
 	e.synAck(r, s, e.sum[i].TSOff)
@@ -135,6 +138,9 @@ func (e *Engine) synAck(r *record, s *wire.Segment, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Ack = r.sndUna, r.rcvNxt
 	s.Flags = wire.FlagSYN | wire.FlagACK
+	if r.flags2&flagECN != 0 {
+		s.Flags |= wire.FlagECE // and never CWR or AE (ECN-003)
+	}
 	s.Len, s.TOS = 0, 0
 	s.Win = e.synWindow(v4, r.flags&flagTS != 0)
 	e.synOptions(&s.Opt, r.flags&flagTS != 0, r.flags&flagSACK != 0, r.flags&flagWScale != 0, v4)

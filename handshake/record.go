@@ -24,6 +24,9 @@ const (
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
 	flagText                  // text given to Send is not yet acknowledged
+	flagECN                   // ECN negotiated (RFC 3168)
+	flagCE                    // our ACKs have ECE, until the peer's CWR
+	flagCWR                   // our next text has CWR
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,

@@ -55,7 +55,7 @@ func TestRTX_001_002_Presets(t *testing.T) {
 		require.NoError(t, err)
 		t.Run("RTX-001 SYN-ACK "+RetryPreset(p).String(), func(t *testing.T) {
 			eachFamily(t, Config{Retry: retry}, func(t *testing.T, k *kit) {
-				k.play("S mss=1440 ws=1 sack | SA seq=0 ack=1 ws=3 sack")
+				k.play("SEC mss=1440 ws=1 sack | SAE seq=0 ack=1 ws=3 sack")
 				requireAt(t, want.synAck, k.copies())
 				c := k.e.Counters()
 				require.EqualValues(t, 1, c.HalfOpenTimedOut)

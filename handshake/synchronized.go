@@ -32,6 +32,9 @@ func (e *Engine) ack(r *record, s *wire.Segment, i int) {
 // head fills the header of a segment of a synchronized flow.
 func (e *Engine) head(r *record, s *wire.Segment, flags wire.Flags, tsOff uint32) {
 	s.Seq, s.Ack, s.Flags, s.Win = r.sndNxt, r.rcvNxt, flags, e.rcvWin(r)
+	if r.flags2&flagCE != 0 && flags&wire.FlagRST == 0 {
+		s.Flags |= wire.FlagECE
+	}
 	s.Len, s.TOS = 0, 0
 	s.Opt.Has = 0
 	if r.flags&flagTS != 0 { // TSP-003
@@ -135,6 +138,9 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	r.sndUna = s.Ack
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
+		if r.flags2&flagECN != 0 && s.Flags&wire.FlagECE != 0 {
+			r.flags2 |= flagCWR
+		}
 		e.event(EventAcked, idx, i)
 	}
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
@@ -165,6 +171,9 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 // steps seven and eight. What is not the next byte is not held; an immediate ACK
 // asks for it again.
 func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
+	if r.flags2&flagECN != 0 {
+		r.ecnText(s)
+	}
 	off := uint32(r.rcvNxt - s.Seq)
 	if r.rcvNxt.Less(s.Seq) {
 		e.ack(r, s, i)
