@@ -115,7 +115,11 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 		}
 	}
 	r.rcvNxt = s.Seq + 1 // text and FIN on it are not acknowledged (ACT-007)
+	pmtu := r.mss        // 0 unless an ICMP error has told (MTU-006)
 	r.mss = e.sendMSS(&s.Opt, v4)
+	if pmtu != 0 {
+		r.mss = min(r.mss, pmtu)
+	}
 	r.path = s.Path
 	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)
 	e.ecnAnswered(r, s)
@@ -142,63 +146,4 @@ func (e *Engine) simultaneousSynAck(r *record, s *wire.Segment, tsOff uint32) {
 	if !e.cfg.NoTimestamps {
 		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), r.tsRecent
 	}
-}
-
-// ICMPKind groups the ICMP errors by what they do to an attempt.
-type ICMPKind uint8
-
-// The kinds.
-const (
-	// ICMPSoft: net or host unreachable, time exceeded, parameter problem.
-	ICMPSoft ICMPKind = iota
-	// ICMPHard: port or protocol unreachable.
-	ICMPHard
-	// ICMPOther: anything else; ignored.
-	ICMPOther
-)
-
-// ICMP takes an ICMP error that quotes a segment of ours with sequence number
-// seq. A passive half-open whose ISS it quotes is dropped by a soft error (LSN-021); an
-// attempt ends by a hard one and remembers a soft one (ACT-013, RFC 5461). A
-// flow that is established is never hurt (MTU-008). It reports whether the
-// error was believed.
-func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
-	if kind == ICMPOther {
-		return false
-	}
-	idx := e.lookup(e.sumTuple(&t).Hash, &t)
-	if idx == 0 {
-		return false
-	}
-	r := &e.recs[idx]
-	switch r.state {
-	case SynRcvd:
-		if seq != r.sndUna {
-			return false
-		}
-		if r.flags&flagActive != 0 {
-			r.flags2 |= flagSoftError
-			e.ctr.SoftErrors++
-			return true
-		}
-		if kind != ICMPSoft {
-			return false
-		}
-		e.ctr.HalfOpenReset++
-		e.remove(idx)
-		return true
-	case SynSent:
-		if !r.sndUna.LessEq(seq) || !seq.LessEq(r.sndNxt) {
-			return false
-		}
-		if kind == ICMPHard {
-			e.ended(idx, -1, ReasonUnreachable)
-			return true
-		}
-		r.flags2 |= flagSoftError
-		e.ctr.SoftErrors++
-		return true
-	case StateInvalid, Closed, Listen, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck, TimeWait:
-	}
-	return false
 }

@@ -75,6 +75,24 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	return true
 }
 
+// smallWindow is up to where a window is filled by one segment. A larger one is
+// to hold two (WND-006), so that the peer acknowledges the first without delay.
+const smallWindow = 536
+
+// optionBytes is the room that options take in each segment with text.
+func (r *record) optionBytes() uint32 {
+	if r.flags&flagTS != 0 {
+		return 12
+	}
+	return 0
+}
+
+// segment is the most text in one segment: option bytes come out of the MSS, which
+// is announced without them (ENC-005).
+func (r *record) segment() uint32 {
+	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
+}
+
 // SendRoom is how many bytes Send takes now: one segment within the peer's
 // window, and nothing while text is under way.
 func (e *Engine) SendRoom(id FlowID) int {
@@ -82,11 +100,11 @@ func (e *Engine) SendRoom(id FlowID) int {
 	if r == nil || (r.state != Established && r.state != CloseWait) || r.sndUna != r.sndNxt {
 		return 0
 	}
-	n := int(r.mss)
-	if r.flags&flagTS != 0 {
-		n -= 12
+	wnd := r.sndWnd()
+	if wnd > smallWindow {
+		wnd /= 2
 	}
-	return max(0, min(n, int(r.sndWnd())))
+	return int(min(r.segment(), wnd))
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
@@ -100,6 +118,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	s := e.emit(id.idx, true)
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
+	e.out[len(e.out)-1].Text = s.Len
 	if r.flags2&flagECN != 0 {
 		r.ecnSend(s)
 	}
@@ -180,8 +199,8 @@ func (e *Engine) expire(idx uint32) {
 			return
 		}
 		why := ReasonTimedOut
-		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
-			why = ReasonUnreachable // now the error of old counts (ACT-013)
+		if r.flags2&flagSoftError != 0 {
+			why = ReasonUnreachable // now the error of old counts (ACT-013, MTU-008)
 		}
 		e.ended(idx, -1, why)
 		return
@@ -205,20 +224,26 @@ func (e *Engine) expire(idx uint32) {
 			}
 		}
 	default:
-		e.ctr.DataRetrans++
-		n := r.outstanding()
-		s := e.emit(idx, n > 0)
-		if s == nil {
-			return
-		}
-		e.head(r, s, wire.FlagACK, tsOff)
-		s.Seq = r.sndUna
-		s.Len = n
-		if n > 0 {
-			s.Flags |= wire.FlagPSH
-		}
-		if r.flags&flagFINSent != 0 {
-			s.Flags |= wire.FlagFIN
-		}
+		e.resend(r, idx, tsOff)
+	}
+}
+
+// resend queues what is under way again: as much of the text as one segment
+// takes, and behind the last of it our FIN.
+func (e *Engine) resend(r *record, idx, tsOff uint32) {
+	text := r.outstanding()
+	s := e.emit(idx, text > 0)
+	if s == nil {
+		return
+	}
+	e.ctr.DataRetrans++
+	e.head(r, s, wire.FlagACK, tsOff)
+	s.Seq, s.Len = r.sndUna, min(text, r.segment())
+	e.out[len(e.out)-1].Text = text
+	if s.Len > 0 {
+		s.Flags |= wire.FlagPSH
+	}
+	if s.Len == text && r.flags&flagFINSent != 0 {
+		s.Flags |= wire.FlagFIN
 	}
 }

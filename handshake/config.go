@@ -78,6 +78,10 @@ type Config struct {
 	RcvWindow int
 	// NoTimestamps, NoSACK and NoWScale leave options out on both roles.
 	NoTimestamps, NoSACK, NoWScale bool
+	// FailFast ends an attempt at the first ICMP unreachable, time exceeded or
+	// parameter problem, as Linux does. By default only port and protocol unreachable
+	// do, and the others are the reason of its timeout (ACT-013, RFC 5461).
+	FailFast bool
 	// ECN says when ECN is negotiated. Default ECNPassive.
 	ECN ECNMode
 

@@ -33,7 +33,9 @@ type Counters struct {
 	TimeWaits         uint64
 	TimeWaitRecycled  uint64
 	CookieModeEntered uint64
-	SoftErrors        uint64
+	// SoftErrors are ICMP errors noted for a timeout, PathMTUs those that lowered
+	// what a flow sends.
+	SoftErrors, PathMTUs uint64
 	// PayloadBytes is text delivered in order.
 	PayloadBytes uint64
 
@@ -78,6 +80,7 @@ func (c *Counters) Add(o *Counters) {
 	c.TimeWaitRecycled += o.TimeWaitRecycled
 	c.CookieModeEntered += o.CookieModeEntered
 	c.SoftErrors += o.SoftErrors
+	c.PathMTUs += o.PathMTUs
 	c.PayloadBytes += o.PayloadBytes
 	c.HalfOpen += o.HalfOpen
 	c.Opening += o.Opening

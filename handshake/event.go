@@ -134,7 +134,7 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 			e.ctr.Done++
 		case ReasonReset:
 			e.ctr.Reset++
-		case ReasonTimedOut:
+		case ReasonTimedOut, ReasonUnreachable:
 			e.ctr.Broken++
 		default:
 			e.ctr.Aborted++

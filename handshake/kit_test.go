@@ -52,7 +52,7 @@ func testRing(tb testing.TB, now Time) *cookie.Ring {
 //
 //	S seq=0 mss=1460 …   a segment of the peer; "A … & R …" is a burst of several
 //	+1s                  time passes and timers fire
-//	connect, close, abort, send N [fin], icmp soft|hard|other seq=N, app reset
+//	connect, close, abort, send N [fin], icmp soft|hard|refused|other|mtu=N seq=N, app reset
 //
 // A segment is its flags (S F R P A U E C N, "." for none) and seq, ack, win, len, mss,
 // ws, sack, ts, ecr, tos, rport, lport. Its seq counts from the peer's ISS and
@@ -150,7 +150,14 @@ func (k *kit) step(line, what string) ([]wire.Segment, int) {
 		kind, seq, _ := strings.Cut(arg, " seq=")
 		n, err := strconv.Atoi(seq)
 		require.NoError(k.tb, err, line)
-		kinds := map[string]ICMPKind{"soft": ICMPSoft, "hard": ICMPHard, "other": ICMPOther}
+		if mtu, ok := strings.CutPrefix(kind, "mtu="); ok {
+			m, err := strconv.ParseUint(mtu, 10, 32)
+			require.NoError(k.tb, err, line)
+			k.e.PathMTU(&k.tup, k.iss+wire.Seq(n), uint32(m))
+			break
+		}
+		kinds := map[string]ICMPKind{"soft": ICMPSoft, "hard": ICMPHard, "refused": ICMPRefused, "other": ICMPOther}
+		require.Contains(k.tb, kinds, kind, line)
 		k.e.ICMP(k.tup, k.iss+wire.Seq(n), kinds[kind])
 	default:
 		if d, ok := strings.CutPrefix(what, "+"); ok {

@@ -275,6 +275,7 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	e.leaveHalfOpen(r)
 	e.timers.disarm(e.recs, idx)
 	if r.flags&flagActive != 0 {
+		r.flags2 &^= flagSoftError
 		e.opening--
 		e.ctr.Connected++
 	} else {

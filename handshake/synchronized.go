@@ -135,6 +135,7 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 
 // acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
+	cut := r.outstanding() > r.segment() // the path MTU has become less: it goes out in pieces
 	r.sndUna = s.Ack
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
@@ -146,10 +147,14 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
 		r.retries = 0
 		e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
+		if cut {
+			e.resend(r, idx, e.sum[i].TSOff)
+		}
 		return false
 	}
 	e.timers.disarm(e.recs, idx)
 	r.retries = 0
+	r.flags2 &^= flagSoftError // the path is good again (MTU-008)
 	switch r.state {
 	case FinWait1:
 		r.state = FinWait2
