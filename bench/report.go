@@ -189,6 +189,7 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 		"syn_ack_retransmissions": c.SynAckRetrans, "data_retransmissions": c.DataRetrans,
 		"resets_sent": c.ResetsSent, "time_waits": c.TimeWaits, "time_wait_recycled": c.TimeWaitRecycled,
 		"cookie_mode_entered": c.CookieModeEntered, "soft_errors": c.SoftErrors, "path_mtus": c.PathMTUs,
+		"wscale_clamped": c.WScaleClamped, "no_timestamp": c.NoTimestamp,
 		"payload_bytes": c.PayloadBytes,
 		"half_open_now": c.HalfOpen, "opening_now": c.Opening, "flows_now": c.Flows, "established_now": c.EstablishedNow,
 	}

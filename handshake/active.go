@@ -122,6 +122,9 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	}
 	r.path = s.Path
 	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)
+	if s.Opt.Has&wire.WScaleClamped != 0 {
+		e.ctr.WScaleClamped++ // OPT-010
+	}
 	e.ecnAnswered(r, s)
 	r.synWnd(s.Win)
 	if ackOK {

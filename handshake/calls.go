@@ -186,9 +186,9 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
-		limit, next = e.cfg.SYNACKRetries, &e.timers.synAck
-		if r.flags&flagActive != 0 {
-			limit, next = e.cfg.SYNRetries, &e.timers.syn
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
+		if r.flags&flagActive == 0 {
+			limit, next = e.synAckRetries(), &e.timers.synAck
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
@@ -204,6 +204,9 @@ func (e *Engine) expire(idx uint32) {
 		}
 		e.ended(idx, -1, why)
 		return
+	}
+	if r.retries == 0 && r.flags2&flagHalfOpen != 0 {
+		e.aged++
 	}
 	r.retries++
 	e.timers.arm(e.recs, idx, next.class(r.retries), e.nowMS)

@@ -33,6 +33,9 @@ type Counters struct {
 	TimeWaits         uint64
 	TimeWaitRecycled  uint64
 	CookieModeEntered uint64
+	// WScaleClamped are SYNs and SYN-ACKs with a shift above 14, NoTimestamp the
+	// segments without the option on flows that negotiated it; both are taken all the same.
+	WScaleClamped, NoTimestamp uint64
 	// SoftErrors are ICMP errors noted for a timeout, PathMTUs those that lowered
 	// what a flow sends.
 	SoftErrors, PathMTUs uint64
@@ -79,6 +82,8 @@ func (c *Counters) Add(o *Counters) {
 	c.TimeWaits += o.TimeWaits
 	c.TimeWaitRecycled += o.TimeWaitRecycled
 	c.CookieModeEntered += o.CookieModeEntered
+	c.WScaleClamped += o.WScaleClamped
+	c.NoTimestamp += o.NoTimestamp
 	c.SoftErrors += o.SoftErrors
 	c.PathMTUs += o.PathMTUs
 	c.PayloadBytes += o.PayloadBytes

@@ -38,6 +38,7 @@ type Event struct {
 	Kind     EventKind
 	Reason   CloseReason
 	Active   bool
+	Spurious bool // EventEstablished: the first copy was answered, those that followed were not needed
 }
 
 // Info is what is known about a flow when it is established (HND-003).
@@ -45,6 +46,8 @@ type Info struct {
 	Tuple      wire.Tuple
 	ISS, IRS   wire.Seq
 	RTT        time.Duration // SYN-ACK to ACK (passive) or SYN to SYN-ACK (active); 0: no valid sample (RTX-006)
+	RTO        time.Duration // the timeout that RFC 6298 has text begin with: from RTT, or a default
+	IW         int           // how many segments of text may begin: 10 (RFC 6928), or 1 after a loss (RFC 5681 §3.1)
 	MSS        uint16        // send MSS: the peer's, clamped to our MTU, option bytes not deducted (ENC-005)
 	SndShift   uint8         // the peer's window scale
 	RcvShift   uint8         // ours
@@ -69,6 +72,7 @@ func (e *Engine) Info(ev *Event) Info {
 		ECN:    r.flags2&flagECN != 0,
 		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0,
 	}
+	i.RTO, i.IW = e.firstFlight(ev, &i)
 	if i.WScale {
 		i.SndShift, i.RcvShift = r.peerShift(), r.ownShift()
 	}

@@ -70,9 +70,12 @@ func (e *Engine) underPressure() bool {
 // passiveOpen answers a SYN to a listener: §3.10.7.2 step 3.
 func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 	e.ctr.SynIn++
-	if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
-		e.ctr.SynDropped++
-		return e.count(DropSigned)
+	if s.Opt.Has&(wire.HasMD5|wire.HasAO|wire.WScaleClamped) != 0 {
+		if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
+			e.ctr.SynDropped++
+			return e.count(DropSigned)
+		}
+		e.ctr.WScaleClamped++ // OPT-010
 	}
 	if e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure()) {
 		return e.markCookie(s, i)
@@ -287,8 +290,11 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	r.retries = 0
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS = iss, irs
+	ev.Spurious = false
 	if r.flags&flagRetrans == 0 { // Karn (RTX-006)
 		ev.RTT = e.now64 - r.start
+	} else {
+		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once
 }
@@ -297,8 +303,12 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 // window, its text and its FIN (LSN-015, LSN-016).
 func (e *Engine) afterOpen(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.wnd = s.Win
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Seq.LessEq(r.rcvNxt) {
-		r.tsRecent = s.Opt.TSVal
+	if r.flags&flagTS != 0 {
+		if s.Opt.Has&wire.HasTimestamps == 0 {
+			e.ctr.NoTimestamp++ // LSN-020
+		} else if s.Seq.LessEq(r.rcvNxt) {
+			r.tsRecent = s.Opt.TSVal
+		}
 	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {
 		return e.count(Consumed)

@@ -190,6 +190,9 @@ func (e *Engine) leaveHalfOpen(r *record) {
 	if r.flags2&flagHalfOpen != 0 {
 		r.flags2 &^= flagHalfOpen
 		e.halfOpen--
+		if r.retries != 0 {
+			e.aged--
+		}
 	}
 }
 

@@ -1,6 +1,11 @@
 package handshake
 
-import "time"
+import (
+	"time"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
 
 // rto is the back-off of the text of r: it starts at 3 s instead of 1 s when the
 // handshake gave no valid RTT sample (RTX-004, RFC 6298 §5.7).
@@ -9,6 +14,43 @@ func (e *Engine) rto(r *record) *waits {
 		return &e.timers.slow
 	}
 	return &e.timers.data
+}
+
+// echoed completes ev for a handshake segment that was sent more than once: the
+// TSval that the peer echoes tells which copy it answers (RTX-006). Granularity is
+// that of TSval.
+func (e *Engine) echoed(ev *Event, r *record, s *wire.Segment, i int) {
+	if r.flags&flagTS == 0 || s.Opt.Has&wire.HasTimestamps == 0 || s.Opt.TSEcr == 0 {
+		return
+	}
+	off := e.sum[i].TSOff
+	age := max(cookie.TSVal(off, e.now)-s.Opt.TSEcr, 1)
+	ev.RTT = uint32(min(uint64(age)*1e6/64, 1<<32-1))
+	ev.Spurious = s.Opt.TSEcr == e.tsFirst(r, off) // RTX-008
+}
+
+// Of RFC 6928 and of RFC 6298 as Linux has it.
+const (
+	initialWindow = 10
+	minRTO        = 200 * time.Millisecond
+)
+
+// firstFlight is how text begins after the handshake of ev: its timeout and its
+// window in segments (RTX-004, RTX-005, RTX-008).
+func (e *Engine) firstFlight(ev *Event, i *Info) (rto time.Duration, iw int) {
+	iw = initialWindow
+	if i.Retrans && !ev.Spurious {
+		iw = 1
+	}
+	if i.RTT != 0 {
+		var est RTT
+		est.Sample(i.RTT)
+		return min(est.RTO(minRTO), e.cfg.MaxRTO), iw
+	}
+	if i.Retrans || i.Cookie {
+		return 3 * e.cfg.InitialRTO, iw
+	}
+	return e.cfg.InitialRTO, iw
 }
 
 // RTT is the estimator of RFC 6298 §2. The zero value has no sample.

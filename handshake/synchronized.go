@@ -78,9 +78,13 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		return e.count(DropNoACK) // VAL-020
 	}
 	text := s.Len != 0
-	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
-	if hasTS && r.paws(s) { // TSP-007
-		return e.unacceptable(r, s, i, text)
+	hasTS := false
+	if r.flags&flagTS != 0 {
+		if hasTS = s.Opt.Has&wire.HasTimestamps != 0; !hasTS {
+			e.ctr.NoTimestamp++ // TSP-004
+		} else if r.paws(s) { // TSP-007
+			return e.unacceptable(r, s, i, text)
+		}
 	}
 	if !acceptable(s, r.rcvNxt, wnd) { // first
 		return e.unacceptable(r, s, i, text) // RST-008
