@@ -119,7 +119,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
 	e.out[len(e.out)-1].Text = s.Len
-	if r.flags2&flagECN != 0 {
+	if r.shifts&bitECN != 0 {
 		r.ecnSend(s)
 	}
 	r.sndNxt += wire.Seq(n)
@@ -140,6 +140,28 @@ func (r *record) outstanding() uint32 {
 		n--
 	}
 	return n
+}
+
+// sendUnacked sends what is not acknowledged from SND.UNA on, as much as fits into
+// one segment and the peer's window, which one byte probes if it is closed. It
+// reports whether Output had room.
+func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
+	n := r.outstanding()
+	k := min(n, r.segment(), max(1, r.sndWnd()))
+	s := e.emit(idx, k > 0)
+	if s == nil {
+		return false
+	}
+	e.head(r, s, wire.FlagACK, tsOff)
+	s.Seq, s.Len = r.sndUna, k
+	e.out[len(e.out)-1].Text = n
+	if k > 0 {
+		s.Flags |= wire.FlagPSH
+	}
+	if r.flags&flagFINSent != 0 && k == n {
+		s.Flags |= wire.FlagFIN
+	}
+	return true
 }
 
 // Advance sets the clock and fires due timers, at most budget of them and none
@@ -186,9 +208,9 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
-		limit, next = e.cfg.SYNRetries, &e.timers.syn
-		if r.flags&flagActive == 0 {
-			limit, next = e.synAckRetries(), &e.timers.synAck
+		limit, next = e.cfg.SYNACKRetries, &e.timers.synAck
+		if r.flags&flagActive != 0 {
+			limit, next = e.cfg.SYNRetries, &e.timers.syn
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
@@ -199,14 +221,11 @@ func (e *Engine) expire(idx uint32) {
 			return
 		}
 		why := ReasonTimedOut
-		if r.flags2&flagSoftError != 0 {
+		if r.unreachable() {
 			why = ReasonUnreachable // now the error of old counts (ACT-013, MTU-008)
 		}
 		e.ended(idx, -1, why)
 		return
-	}
-	if r.retries == 0 && r.flags2&flagHalfOpen != 0 {
-		e.aged++
 	}
 	r.retries++
 	e.timers.arm(e.recs, idx, next.class(r.retries), e.nowMS)
@@ -227,26 +246,7 @@ func (e *Engine) expire(idx uint32) {
 			}
 		}
 	default:
-		e.resend(r, idx, tsOff)
-	}
-}
-
-// resend queues what is under way again: as much of the text as one segment
-// takes, and behind the last of it our FIN.
-func (e *Engine) resend(r *record, idx, tsOff uint32) {
-	text := r.outstanding()
-	s := e.emit(idx, text > 0)
-	if s == nil {
-		return
-	}
-	e.ctr.DataRetrans++
-	e.head(r, s, wire.FlagACK, tsOff)
-	s.Seq, s.Len = r.sndUna, min(text, r.segment())
-	e.out[len(e.out)-1].Text = text
-	if s.Len > 0 {
-		s.Flags |= wire.FlagPSH
-	}
-	if s.Len == text && r.flags&flagFINSent != 0 {
-		s.Flags |= wire.FlagFIN
+		e.ctr.DataRetrans++
+		e.sendUnacked(r, idx, tsOff)
 	}
 }

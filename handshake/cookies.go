@@ -140,11 +140,11 @@ func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Res
 		r.flags |= flagSACK
 	}
 	if v.Opts&cookie.ECN != 0 {
-		r.flags2 |= flagECN
+		r.shifts |= bitECN
 	}
 	if v.Opts&cookie.HasWScale != 0 {
 		r.flags |= flagWScale
-		r.shifts = v.WScale<<4 | e.ownShift
+		r.setPeerShift(v.WScale)
 	}
 	e.establish(r, idx, s, i)
 	if v.Opts&cookie.TS != 0 {

@@ -72,7 +72,7 @@ func (e *Engine) ecnAnswered(r *record, s *wire.Segment) {
 		return
 	}
 	if s.Flags&wire.FlagACK == 0 && asksECN(s) || s.Flags&(wire.FlagACK|ecnAsk) == wire.FlagACK|wire.FlagECE {
-		r.flags2 |= flagECN
+		r.shifts |= bitECN
 	}
 }
 
@@ -83,10 +83,10 @@ func (r *record) ecnText(s *wire.Segment) {
 		return
 	}
 	if s.Flags&wire.FlagCWR != 0 {
-		r.flags2 &^= flagCE
+		r.shifts &^= bitCE
 	}
 	if s.TOS&ecnMask == ce {
-		r.flags2 |= flagCE
+		r.shifts |= bitCE
 	}
 }
 
@@ -95,8 +95,8 @@ func (r *record) ecnText(s *wire.Segment) {
 // peer repeats ECE until it is told (RFC 3168 §6.1.2).
 func (r *record) ecnSend(s *wire.Segment) {
 	s.TOS |= ect0
-	if r.flags2&flagCWR != 0 {
-		r.flags2 &^= flagCWR
+	if r.shifts&bitCWR != 0 {
+		r.shifts &^= bitCWR
 		s.Flags |= wire.FlagCWR
 	}
 }

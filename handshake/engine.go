@@ -60,7 +60,6 @@ type Engine struct {
 	listeners listeners
 
 	flows, halfOpen, opening, established int
-	aged                                  int // half-opens with a repeated SYN-ACK
 
 	// The clock of this burst.
 	now   Time

@@ -69,12 +69,12 @@ func (e *Engine) Info(ev *Event) Info {
 		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
 		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
-		ECN:    r.flags2&flagECN != 0,
+		ECN:    r.shifts&bitECN != 0,
 		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0,
 	}
 	i.RTO, i.IW = e.firstFlight(ev, &i)
 	if i.WScale {
-		i.SndShift, i.RcvShift = r.peerShift(), r.ownShift()
+		i.SndShift, i.RcvShift = r.peerShift(), e.ownShift
 	}
 	return i
 }

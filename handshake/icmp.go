@@ -112,12 +112,23 @@ func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
 			return true
 		}
 	case Established, FinWait1, CloseWait, Closing, LastAck:
+		r.shifts |= bitPathError
+		e.ctr.SoftErrors++
+		return true
 	case StateInvalid, Closed, Listen, FinWait2, TimeWait:
 		return false
 	}
 	r.flags2 |= flagSoftError
 	e.ctr.SoftErrors++
 	return true
+}
+
+// unreachable reports whether r has heard of an ICMP error that did not end it.
+func (r *record) unreachable() bool {
+	if r.state == SynSent || r.state == SynRcvd {
+		return r.flags2&flagSoftError != 0
+	}
+	return r.shifts&bitPathError != 0
 }
 
 // The least path MTU that is believed (MTU-005): what IPv4 reports below is taken
@@ -169,7 +180,8 @@ func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 	r.mss = uint16(mss)
 	e.ctr.PathMTUs++
 	if tooLong && r.flags2&flagText != 0 {
-		e.resend(r, idx, sum.TSOff)
+		e.ctr.DataRetrans++
+		e.sendUnacked(r, idx, sum.TSOff)
 	}
 	return true
 }

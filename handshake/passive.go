@@ -112,7 +112,7 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
 	if e.grantsECN(s) {
-		r.flags2 |= flagECN
+		r.shifts |= bitECN
 	}
 	r.start, r.last = e.now64, e.now64-answerSpacing
 	e.timers.arm(e.recs, idx, e.timers.synAck.class(0), e.nowMS)
@@ -132,7 +132,7 @@ func (e *Engine) negotiate(r *record, o *wire.Options) {
 	}
 	if has&wire.HasWScale != 0 {
 		r.flags |= flagWScale
-		r.shifts = o.WScale<<4 | e.ownShift
+		r.setPeerShift(o.WScale)
 	}
 }
 
@@ -141,7 +141,7 @@ func (e *Engine) synAck(r *record, s *wire.Segment, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Ack = r.sndUna, r.rcvNxt
 	s.Flags = wire.FlagSYN | wire.FlagACK
-	if r.flags2&flagECN != 0 {
+	if r.shifts&bitECN != 0 {
 		s.Flags |= wire.FlagECE // and never CWR or AE (ECN-003)
 	}
 	s.Len, s.TOS = 0, 0
@@ -278,7 +278,6 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	e.leaveHalfOpen(r)
 	e.timers.disarm(e.recs, idx)
 	if r.flags&flagActive != 0 {
-		r.flags2 &^= flagSoftError
 		e.opening--
 		e.ctr.Connected++
 	} else {

@@ -170,18 +170,3 @@ func ParseRetry(s string) (Retry, error) {
 	}
 	return Retry{SYN: waits, SYNACK: slices.Clone(waits)}, nil
 }
-
-// synAckRetries is how many repetitions a half-open gets now. When more than half
-// of the table is taken, those that were not answered in time make room for
-// the young ones: the fewer are young, the sooner, after two at least (RTX-009, Linux
-// reqsk_timer_handler).
-func (e *Engine) synAckRetries() int {
-	n := e.cfg.SYNACKRetries
-	if 2*e.halfOpen <= max(8, e.cfg.MaxHalfOpen) {
-		return n
-	}
-	for young := 2 * (e.halfOpen - e.aged); n > 2 && e.halfOpen >= young; young *= 2 {
-		n--
-	}
-	return n
-}

@@ -10,7 +10,7 @@ import (
 func (e *Engine) rcvWin(r *record) uint16 {
 	w := e.cfg.RcvWindow
 	if r.flags&flagWScale != 0 {
-		w >>= r.ownShift()
+		w >>= e.ownShift
 	}
 	return uint16(min(w, 65535))
 }
@@ -19,7 +19,7 @@ func (e *Engine) rcvWin(r *record) uint16 {
 func (e *Engine) rcvWnd(r *record) uint32 {
 	w := uint32(e.rcvWin(r))
 	if r.flags&flagWScale != 0 {
-		w <<= r.ownShift()
+		w <<= e.ownShift
 	}
 	return w
 }
@@ -32,7 +32,7 @@ func (e *Engine) ack(r *record, s *wire.Segment, i int) {
 // head fills the header of a segment of a synchronized flow.
 func (e *Engine) head(r *record, s *wire.Segment, flags wire.Flags, tsOff uint32) {
 	s.Seq, s.Ack, s.Flags, s.Win = r.sndNxt, r.rcvNxt, flags, e.rcvWin(r)
-	if r.flags2&flagCE != 0 && flags&wire.FlagRST == 0 {
+	if r.shifts&bitCE != 0 && flags&wire.FlagRST == 0 {
 		s.Flags |= wire.FlagECE
 	}
 	s.Len, s.TOS = 0, 0
@@ -139,12 +139,12 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 
 // acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
-	cut := r.outstanding() > r.segment() // the path MTU has become less: it goes out in pieces
+	cut := r.outstanding() > r.segment() // more than what was under way
 	r.sndUna = s.Ack
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
-		if r.flags2&flagECN != 0 && s.Flags&wire.FlagECE != 0 {
-			r.flags2 |= flagCWR
+		if r.shifts&bitECN != 0 && s.Flags&wire.FlagECE != 0 {
+			r.shifts |= bitCWR
 		}
 		e.event(EventAcked, idx, i)
 	}
@@ -152,13 +152,13 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 		r.retries = 0
 		e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
 		if cut {
-			e.resend(r, idx, e.sum[i].TSOff)
+			e.sendUnacked(r, idx, e.sum[i].TSOff)
 		}
 		return false
 	}
 	e.timers.disarm(e.recs, idx)
 	r.retries = 0
-	r.flags2 &^= flagSoftError // the path is good again (MTU-008)
+	r.shifts &^= bitPathError // the path is good again (MTU-008)
 	switch r.state {
 	case FinWait1:
 		r.state = FinWait2
@@ -180,7 +180,7 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 // steps seven and eight. What is not the next byte is not held; an immediate ACK
 // asks for it again.
 func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
-	if r.flags2&flagECN != 0 {
+	if r.shifts&bitECN != 0 {
 		r.ecnText(s)
 	}
 	off := uint32(r.rcvNxt - s.Seq)
