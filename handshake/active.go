@@ -125,7 +125,9 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	if s.Opt.Has&wire.WScaleClamped != 0 {
 		e.ctr.WScaleClamped++ // OPT-010
 	}
-	e.ecnAnswered(r, s)
+	if e.cfg.ECN == ECNOn {
+		r.ecnAnswered(s)
+	}
 	r.synWnd(s.Win)
 	if ackOK {
 		e.establish(r, idx, s, i)

@@ -74,7 +74,7 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 	if has&wire.HasTimestamps != 0 {
 		in.Opts |= cookie.TS
 	}
-	if e.grantsECN(s) {
+	if s.Flags&ecnAsk == ecnAsk && e.grantsECN(s) {
 		in.Opts |= cookie.ECN // remembered beside timestamps only (CKI-021)
 	}
 	e.mseg[e.nmint] = uint8(i)
@@ -99,10 +99,7 @@ func (e *Engine) mintAll(segs []*wire.Segment, act []Action) {
 		ts := m.Opts&cookie.TS != 0
 		s.Ack = s.Seq + 1
 		s.Seq = wire.Seq(m.ISS)
-		s.Flags = wire.FlagSYN | wire.FlagACK
-		if m.Opts&cookie.ECN != 0 {
-			s.Flags |= wire.FlagECE
-		}
+		s.Flags = wire.FlagSYN | wire.FlagACK | wire.Flags(m.Opts&cookie.ECN/cookie.ECN)*wire.FlagECE
 		s.Len, s.TOS = 0, 0
 		s.Win = e.synWindow(!in.V6, ts)
 		tsval := s.Opt.TSVal
@@ -139,9 +136,7 @@ func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Res
 	if v.Opts&cookie.SACK != 0 {
 		r.flags |= flagSACK
 	}
-	if v.Opts&cookie.ECN != 0 {
-		r.shifts |= bitECN
-	}
+	r.shifts = uint8(v.Opts&cookie.ECN/cookie.ECN) * bitECN
 	if v.Opts&cookie.HasWScale != 0 {
 		r.flags |= flagWScale
 		r.setPeerShift(v.WScale)

@@ -67,10 +67,7 @@ func (e *Engine) grantsECN(s *wire.Segment) bool { return e.cfg.ECN != ECNOff &&
 
 // ecnAnswered takes the answer to our SYN, a SYN-ACK or a crossing SYN (ECN-004).
 // A SYN that was repeated without the request may have been overtaken by the first.
-func (e *Engine) ecnAnswered(r *record, s *wire.Segment) {
-	if e.cfg.ECN != ECNOn {
-		return
-	}
+func (r *record) ecnAnswered(s *wire.Segment) {
 	if s.Flags&wire.FlagACK == 0 && asksECN(s) || s.Flags&(wire.FlagACK|ecnAsk) == wire.FlagACK|wire.FlagECE {
 		r.shifts |= bitECN
 	}

@@ -38,7 +38,6 @@ type Event struct {
 	Kind     EventKind
 	Reason   CloseReason
 	Active   bool
-	Spurious bool // EventEstablished: the first copy was answered, those that followed were not needed
 }
 
 // Info is what is known about a flow when it is established (HND-003).

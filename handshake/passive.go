@@ -111,11 +111,11 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.wnd = s.Win
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
-	if e.grantsECN(s) {
+	if s.Flags&ecnAsk == ecnAsk && e.grantsECN(s) {
 		r.shifts |= bitECN
 	}
 	r.start, r.last = e.now64, e.now64-answerSpacing
-	e.timers.arm(e.recs, idx, e.timers.synAck.class(0), e.nowMS)
+	e.timers.arm(e.recs, idx, classSynAck, e.nowMS)
 	e.synAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -140,10 +140,7 @@ func (e *Engine) negotiate(r *record, o *wire.Options) {
 func (e *Engine) synAck(r *record, s *wire.Segment, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Ack = r.sndUna, r.rcvNxt
-	s.Flags = wire.FlagSYN | wire.FlagACK
-	if r.shifts&bitECN != 0 {
-		s.Flags |= wire.FlagECE // and never CWR or AE (ECN-003)
-	}
+	s.Flags = wire.FlagSYN | wire.FlagACK | wire.Flags(r.shifts&bitECN)*wire.FlagECE // never CWR or AE (ECN-003)
 	s.Len, s.TOS = 0, 0
 	s.Win = e.synWindow(v4, r.flags&flagTS != 0)
 	e.synOptions(&s.Opt, r.flags&flagTS != 0, r.flags&flagSACK != 0, r.flags&flagWScale != 0, v4)
@@ -289,10 +286,9 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	r.retries = 0
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS = iss, irs
-	ev.Spurious = false
 	if r.flags&flagRetrans == 0 { // Karn (RTX-006)
 		ev.RTT = e.now64 - r.start
-	} else {
+	} else if r.flags&flagCookie == 0 {
 		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once

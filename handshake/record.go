@@ -28,7 +28,7 @@ const (
 
 // Bits of record.shifts, below the peer's shift.
 const (
-	bitECN       = 1 << iota // ECN negotiated (RFC 3168)
+	bitECN       = 1 << iota // ECN negotiated (RFC 3168); the lowest, to multiply by
 	bitCE                    // our ACKs have ECE, until the peer's CWR
 	bitCWR                   // our next text has CWR
 	bitPathError             // synchronized: an ICMP error was heard and nothing acknowledged since

@@ -23,11 +23,14 @@ func (e *Engine) echoed(ev *Event, r *record, s *wire.Segment, i int) {
 	if r.flags&flagTS == 0 || s.Opt.Has&wire.HasTimestamps == 0 || s.Opt.TSEcr == 0 {
 		return
 	}
-	off := e.sum[i].TSOff
-	age := max(cookie.TSVal(off, e.now)-s.Opt.TSEcr, 1)
-	ev.RTT = uint32(min(uint64(age)*1e6/64, 1<<32-1))
-	ev.Spurious = s.Opt.TSEcr == e.tsFirst(r, off) // RTX-008
+	age := cookie.TSVal(e.sum[i].TSOff, e.now) - s.Opt.TSEcr
+	ev.RTT = min(max(age, 1), maxEchoed) * ticksPerMS
 }
+
+const (
+	ticksPerMS = 1_000_000 / 64
+	maxEchoed  = (1<<32 - 1) / ticksPerMS // ms that fit Event.RTT, 274 s
+)
 
 // Of RFC 6928 and of RFC 6298 as Linux has it.
 const (
@@ -39,7 +42,7 @@ const (
 // window in segments (RTX-004, RTX-005, RTX-008).
 func (e *Engine) firstFlight(ev *Event, i *Info) (rto time.Duration, iw int) {
 	iw = initialWindow
-	if i.Retrans && !ev.Spurious {
+	if i.Retrans && !e.spurious(ev) {
 		iw = 1
 	}
 	if i.RTT != 0 {
@@ -51,6 +54,13 @@ func (e *Engine) firstFlight(ev *Event, i *Info) (rto time.Duration, iw int) {
 		return 3 * e.cfg.InitialRTO, iw
 	}
 	return e.cfg.InitialRTO, iw
+}
+
+// spurious reports whether the peer of a handshake with repetitions echoed the
+// first copy (RTX-008): the sample then goes back to where the open began.
+func (e *Engine) spurious(ev *Event) bool {
+	first := e.now - int64(e.now64-e.recs[ev.Flow.idx].start)*64
+	return ev.RTT == max(cookie.TSNow(e.now)-cookie.TSNow(first), 1)*ticksPerMS
 }
 
 // RTT is the estimator of RFC 6298 §2. The zero value has no sample.

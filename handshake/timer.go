@@ -9,8 +9,8 @@ import "time"
 const (
 	classTimeWait = iota
 	classFinWait2
-	firstClass // the schedules share the others
-	maxClasses = 128
+	classSynAck // of the first wait; the schedules share those from here on
+	maxClasses  = 128
 )
 
 // waits gives the class of the wait after n retransmissions, 0 ≤ n ≤ 31. Beyond the
@@ -22,10 +22,10 @@ func (w *waits) class(n uint8) int { return int(w[n&31]) }
 type fifo struct{ head, tail uint32 }
 
 type timers struct {
+	armed   int
+	classes int // in use
 	fifo    [maxClasses]fifo
 	delay   [maxClasses]uint32 // ms
-	classes int                // in use
-	armed   int
 
 	syn, synAck, data, slow waits // slow is data without an RTT sample (RTX-004)
 }
@@ -33,8 +33,8 @@ type timers struct {
 func (t *timers) init(c *Config) {
 	t.delay[classTimeWait] = ms(max(c.TimeWait, 0))
 	t.delay[classFinWait2] = ms(c.FinWait2)
-	t.classes = firstClass
-	t.synAck = t.schedule(firstClass, c.Retry.SYNACK)
+	t.classes = classSynAck
+	t.synAck = t.schedule(classSynAck, c.Retry.SYNACK)
 	own := t.classes
 	t.syn = t.schedule(own, c.Retry.SYN)
 	t.data = t.schedule(own, Backoff(c.InitialRTO, c.MaxRTO, maxRetries))
