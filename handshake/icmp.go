@@ -176,7 +176,7 @@ func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 	if mss >= uint32(r.mss) {
 		return false
 	}
-	tooLong := r.outstanding() > uint32(mss)-r.optionBytes()
+	tooLong := r.outstanding() > mss-r.optionBytes()
 	r.mss = uint16(mss)
 	e.ctr.PathMTUs++
 	if tooLong && r.flags2&flagText != 0 {

@@ -229,17 +229,17 @@ func withOptions(frame, opts []byte) []byte {
 // resum sets the IP length and both checksums of a frame.
 func resum(frame []byte) []byte {
 	ip := frame[wire.EthernetLen:]
-	l4, l3 := ip[wire.IPv4Len:], wire.IPv4Len
+	l4 := ip[wire.IPv4Len:]
 	var src, dst wire.Addr
 	if frame[12] == 0x86 {
-		l4, l3 = ip[wire.IPv6Len:], wire.IPv6Len
+		l4 = ip[wire.IPv6Len:]
 		src, dst = wire.IPv6(ip).Src(), wire.IPv6(ip).Dst()
 		binary.BigEndian.PutUint16(ip[4:], uint16(len(l4)))
 	} else {
 		src, dst = wire.IPv4(ip).Src(), wire.IPv4(ip).Dst()
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 		ip[10], ip[11] = 0, 0
-		binary.BigEndian.PutUint16(ip[10:], wire.Checksum(ip[:l3], 0))
+		binary.BigEndian.PutUint16(ip[10:], wire.Checksum(ip[:wire.IPv4Len], 0))
 	}
 	l4[16], l4[17] = 0, 0
 	binary.BigEndian.PutUint16(l4[16:], wire.Checksum(l4, wire.PseudoSum(src, dst, wire.ProtoTCP, uint32(len(l4)))))

@@ -336,7 +336,7 @@ func TestMiddlebox_ECN_007_Marked(t *testing.T) {
 			if v6 {
 				bits = ce << 4
 			}
-			require.Equal(t, bits&0x22, frame[at]&(bits), "text is ECT(0): ECN-005")
+			require.Equal(t, bits&0x22, frame[at]&bits, "text is ECT(0): ECN-005")
 			if toServer && marked < 1 {
 				marked++
 				frame[at] |= bits

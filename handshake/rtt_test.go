@@ -25,8 +25,7 @@ func TestRTX_004_NoSample(t *testing.T) {
 		{"SYN answered at once", connecting + "+50ms |\nSA seq=0 ack=1 | A | ESTABLISHED | established", Config{}, 200e6, 10, oneSec},
 		{"SYN-ACK repeated", halfOpen + "+1001ms | SA\nA seq=1 ack=1 | - | ESTABLISHED | established", Config{}, 3e9, 1, threeSec},
 		{"SYN repeated", connecting + "+1001ms | S\nSA seq=0 ack=1 | A | ESTABLISHED | established", Config{}, 3e9, 1, threeSec},
-		{"SYN repeated, initial RTO 100 ms", connecting + "+101ms | S\nSA seq=0 ack=1 | A | ESTABLISHED | established",
-			Config{InitialRTO: 100e6}, 300e6, 1, sent + "+300ms | -\n+1ms | PA\n+600ms | -\n+1ms | PA"},
+		{"SYN repeated, RTO 100 ms", connecting + "+101ms | S\nSA seq=0 ack=1 | A | ESTABLISHED | established", Config{InitialRTO: 100e6}, 300e6, 1, sent + "+300ms | -\n+1ms | PA\n+600ms | -\n+1ms | PA"},
 		{"cookie without timestamps", cookieOut + "A seq=1 ack=1 | - | ESTABLISHED | established", Config{Cookies: always}, 3e9, 10, threeSec}, // CKI-020
 		{"cookie with timestamps", cookieOutTS + "+40ms |\nA seq=1 ack=1 ts=1040 | - | ESTABLISHED | established", Config{Cookies: always}, 0, 10, oneSec},
 		// The copy is known (RTX-006), but not that the first one arrived.
