@@ -56,6 +56,14 @@ type Config struct {
 	// CookieEpoch is the life of a cookie key; a cookie lives one to two of
 	// them. 0: one minute.
 	CookieEpoch time.Duration
+	// DAD is how long Open waits for another host that has one of Addrs to say so, before
+	// it uses them (duplicate address detection, RFC 4862 §5.4, RFC 5227 §2.1; pools are
+	// not asked for). 0: a second, or nothing on a wire in memory; negative: not at all.
+	// A link that is down is not asked.
+	DAD time.Duration
+	// VLANPriority, if set, is the priority code point (0 to 7) of answers to tagged
+	// frames. Nil: that of the frame answered.
+	VLANPriority *uint8
 	// Polling is how workers wait for frames. By default they poll without pause on ports
 	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling
@@ -113,6 +121,12 @@ func (c *Config) net(mac []byte) (*worker.Net, error) {
 	n, err := worker.NewNet([6]byte(mac), addrs, pools, gws)
 	if err != nil {
 		return nil, fmt.Errorf("fastsyn: %w", err)
+	}
+	if p := c.VLANPriority; p != nil {
+		if *p > 7 {
+			return nil, fmt.Errorf("fastsyn: VLAN priority %d: want 0 to 7", *p)
+		}
+		n.SetPriority(*p)
 	}
 	return n, nil
 }

@@ -49,7 +49,8 @@ func (e *Engine) sendReset(r *record, idx uint32, tsOff uint32) {
 }
 
 // Close sends our FIN, after text that is under way if need be retransmitted with
-// it. It reports whether there was something to close.
+// it: the half-close of §3.6, after which the peer's text still arrives. An open
+// that is not finished is aborted. It reports whether there was something to close.
 func (e *Engine) Close(id FlowID) bool { return e.close(id, -1) }
 
 // CloseEvent is Close for the flow of an event of this burst: it need not hash
@@ -63,9 +64,9 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	}
 	switch r.state {
 	case Established, CloseWait:
-	case SynSent:
-		return e.Abort(id)
-	case StateInvalid, Closed, Listen, SynRcvd, FinWait1, FinWait2, Closing, LastAck, TimeWait:
+	case SynSent, SynRcvd: // nothing was sent or received that a FIN would have to follow
+		return e.abort(id, seg)
+	case StateInvalid, Closed, Listen, FinWait1, FinWait2, Closing, LastAck, TimeWait:
 		return false
 	}
 	if s := e.emit(id.idx, false); s != nil {
@@ -91,6 +92,22 @@ func (r *record) optionBytes() uint32 {
 // is announced without them (ENC-005).
 func (r *record) segment() uint32 {
 	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
+}
+
+// Release closes a flow for good, as close(2) does where Close is shutdown(2): our
+// FIN goes out if it has not yet, and nobody reads on, so new text of the peer is
+// answered by a reset that ends the flow (RST-014). EventData and EventPeerClosed do
+// not follow any more; EventAcked and EventClosed do. It reports whether id was alive.
+func (e *Engine) Release(id FlowID) bool {
+	r := e.get(id)
+	if r == nil || r.state == TimeWait {
+		return false
+	}
+	r.flags2 |= flagReleased
+	if r.state < FinWait1 || r.state == CloseWait {
+		return e.close(id, -1)
+	}
+	return true
 }
 
 // SendRoom is how many bytes Send takes now: one segment within the peer's
@@ -168,6 +185,9 @@ func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
 // when Output is full. It returns how many fired.
 func (e *Engine) Advance(now Time, budget int) int {
 	e.now, e.nowMS, e.now64 = now, uint32(now/1e6), uint32(now/64)
+	if e.sweepAt != 0 {
+		e.sweep()
+	}
 	// Deadlines are in milliseconds: a second look in the same one finds nothing.
 	if e.timers.armed == 0 || (e.nowMS == e.advancedMS && !e.timersLeft) {
 		return 0

@@ -100,8 +100,13 @@ type Config struct {
 	// TimeWait is 2·MSL. Default 60 s; negative skips TIME-WAIT, as a load
 	// generator may (TWT-013).
 	TimeWait time.Duration
-	// FinWait2 ends a FIN-WAIT-2 nobody owns (TWT-008). Default 60 s.
+	// RFC1337 keeps RSTs from ending TIME-WAIT. Off by default, as in Linux (TWT-007).
+	RFC1337 bool
+	// FinWait2 ends a FIN-WAIT-2 in which nothing comes from the peer, as after a
+	// close nobody waits for (TWT-008). Default 60 s.
 	FinWait2 time.Duration
+
+	noHugePages bool // base pages, to measure what huge ones are worth
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -15,9 +15,9 @@ func (e *Engine) checksCookies() bool {
 	return e.cfg.CookieFleet || (e.cookieSent != 0 && e.now-e.cookieSent < int64(e.cfg.CookieLife))
 }
 
-// verifyAll checks every ACK of the burst that no record explains. It runs
-// before any segment is decided, so that segments behind such an ACK find the
-// flow it opens.
+// verifyAll checks every ACK of the burst that no record explains: there is
+// none, or a half-open that sent another ISS. It runs before any segment is
+// decided, so that segments behind such an ACK find the flow it opens.
 func (e *Engine) verifyAll(segs []*wire.Segment) {
 	n := 0
 	for i := range segs {
@@ -29,7 +29,7 @@ func (e *Engine) verifyAll(segs []*wire.Segment) {
 		if e.listeners.byPort[s.LocalPort] == 0 {
 			continue
 		}
-		if e.lookup(e.sum[i].Hash, &s.Tuple) != 0 {
+		if idx := e.cand[i]; idx != 0 && !e.recs[idx].knowsNot(s) {
 			continue
 		}
 		v := &e.vin[n]

@@ -15,8 +15,9 @@ type Counters struct {
 	CookiesOK, CookiesBad uint64
 
 	// Passive opens: Accepted flows, and half-opens that ended otherwise.
-	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + CookieNoRoom + half-open now.
-	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, CookieNoRoom uint64
+	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + HalfOpenClosed +
+	// CookieNoRoom + half-open now. HalfOpenClosed lost their listener.
+	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, HalfOpenClosed, CookieNoRoom uint64
 
 	// Active opens: Attempted = Connected + Refused + TimedOut + Unreachable + AttemptAborted + SYN-SENT now.
 	Attempted, Connected, Refused, TimedOut, Unreachable, AttemptAborted uint64
@@ -32,6 +33,7 @@ type Counters struct {
 	ResetsSent        uint64
 	TimeWaits         uint64
 	TimeWaitRecycled  uint64
+	TimeWaitReused    uint64
 	CookieModeEntered uint64
 	// WScaleClamped are SYNs and SYN-ACKs with a shift above 14, NoTimestamp the
 	// segments without the option on flows that negotiated it; both are taken all the same.
@@ -63,6 +65,7 @@ func (c *Counters) Add(o *Counters) {
 	c.HalfOpenReset += o.HalfOpenReset
 	c.HalfOpenTimedOut += o.HalfOpenTimedOut
 	c.HalfOpenReplaced += o.HalfOpenReplaced
+	c.HalfOpenClosed += o.HalfOpenClosed
 	c.CookieNoRoom += o.CookieNoRoom
 	c.Attempted += o.Attempted
 	c.Connected += o.Connected
@@ -81,6 +84,7 @@ func (c *Counters) Add(o *Counters) {
 	c.ResetsSent += o.ResetsSent
 	c.TimeWaits += o.TimeWaits
 	c.TimeWaitRecycled += o.TimeWaitRecycled
+	c.TimeWaitReused += o.TimeWaitReused
 	c.CookieModeEntered += o.CookieModeEntered
 	c.WScaleClamped += o.WScaleClamped
 	c.NoTimestamp += o.NoTimestamp
@@ -104,8 +108,8 @@ func (c *Counters) Check() string {
 		return "segments in = sum of outcomes"
 	case c.SynIn != c.SynAcks+c.Cookies+c.SynDropped:
 		return "syn in = syn-acks + cookies + dropped"
-	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.CookieNoRoom+c.HalfOpen:
-		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + no room + half-open"
+	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.HalfOpenClosed+c.CookieNoRoom+c.HalfOpen:
+		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + listener closed + no room + half-open"
 	case c.Attempted != c.Connected+c.Refused+c.TimedOut+c.Unreachable+c.AttemptAborted+c.Opening:
 		return "attempted = connected + refused + timed out + unreachable + aborted + opening"
 	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:

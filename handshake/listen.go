@@ -8,21 +8,24 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
-// ErrListenerExists is returned by Listen for an address that is taken.
-var ErrListenerExists = errors.New("handshake: address already has a listener")
+// Errors of Listen, for an address that is taken, and of Unlisten.
+var (
+	ErrListenerExists = errors.New("handshake: address already has a listener")
+	ErrNoListener     = errors.New("handshake: nobody listens on that address")
+)
 
 type listener struct {
 	addr      wire.Addr // zero: any
 	app       uint16
-	next      uint16 // in the chain of the port, 0 ends it
+	next      uint16 // in the chain of the port or of free ones, 0 ends it
 	autoClose bool
-	used      bool
 }
 
 // listeners finds a listener by port without hashing: 65536 chain heads.
 type listeners struct {
 	byPort [65536]uint16
 	all    []listener // index 0 is nil
+	free   uint16     // first of those that Unlisten left
 }
 
 // Listen accepts connections to port at addr, or at any address when addr is
@@ -45,12 +48,77 @@ func (e *Engine) Listen(addr wire.Addr, port, app uint16, autoClose bool) error 
 			return fmt.Errorf("%w: port %d", ErrListenerExists, port)
 		}
 	}
-	if len(l.all) > 65535 {
+	n := l.free
+	switch {
+	case n != 0:
+		l.free = l.all[n].next
+	case len(l.all) > 65535:
 		return fmt.Errorf("handshake: more than 65535 listeners")
+	default:
+		n = uint16(len(l.all))
+		l.all = append(l.all, listener{})
 	}
-	l.all = append(l.all, listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose, used: true})
-	l.byPort[port] = uint16(len(l.all) - 1)
+	l.all[n] = listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose}
+	l.byPort[port] = n
 	return nil
+}
+
+// Unlisten ends the listener of addr and port, which are as given to Listen. Its
+// half-opens are dropped without a reset (LSN-023): what such a peer sends next
+// meets a closed port. Established flows live on. A table of millions is swept by
+// and by, in Advance; half-opens it has not come to are gone for their peers already.
+func (e *Engine) Unlisten(addr wire.Addr, port uint16) error {
+	if addr.IsZero() {
+		addr = wire.Addr{}
+	}
+	l := &e.listeners
+	for at := &l.byPort[port]; *at != 0; at = &l.all[*at].next {
+		n := *at
+		if l.all[n].addr != addr {
+			continue
+		}
+		*at = l.all[n].next
+		l.all[n] = listener{next: l.free}
+		l.free = n
+		e.sweepAt = 1
+		e.sweep()
+		return nil
+	}
+	return fmt.Errorf("%w: port %d", ErrNoListener, port)
+}
+
+// sweepStep is how many records one call of sweep looks at: some 10 µs.
+const sweepStep = 4096
+
+// sweep goes on dropping the half-opens of listeners that are gone.
+func (e *Engine) sweep() {
+	var t wire.Tuple
+	for end := min(e.sweepAt+sweepStep, e.fresh); e.sweepAt < end; e.sweepAt++ {
+		r := &e.recs[e.sweepAt]
+		if r.state != SynRcvd || r.flags2&flagHalfOpen == 0 {
+			continue
+		}
+		e.putTuple(e.sweepAt, &t)
+		e.dropUnlistened(e.sweepAt, &t)
+	}
+	if e.sweepAt >= e.fresh || e.halfOpen == 0 {
+		e.sweepAt = 0
+	}
+}
+
+// dropUnlistened drops record idx, with tuple t, if it is a half-open whose listener
+// is gone, and reports whether it was one.
+func (e *Engine) dropUnlistened(idx uint32, t *wire.Tuple) bool {
+	r := &e.recs[idx]
+	if r.flags2&flagHalfOpen == 0 {
+		return false
+	}
+	if l := e.listeners.find(t); l != nil && l.app == r.app {
+		return false
+	}
+	e.ctr.HalfOpenClosed++
+	e.remove(idx)
+	return true
 }
 
 func (l *listeners) find(t *wire.Tuple) *listener {

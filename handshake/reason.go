@@ -76,11 +76,13 @@ const (
 	ReasonReset
 	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before the attempt or the flow timed out.
 	ReasonUnreachable
+	// ReasonAborted: this side reset a flow that was Released when its peer went on.
+	ReasonAborted
 	numCloseReasons
 )
 
 var closeNames = [numCloseReasons]string{
-	"none", "done", "refused", "timed out", "reset", "unreachable",
+	"none", "done", "refused", "timed out", "reset", "unreachable", "aborted",
 }
 
 // String returns a short English name.

@@ -99,7 +99,7 @@ func TestLSN_006_RepeatRestartsTheWait(t *testing.T) {
 }
 
 // The time to give up is the user's to choose, up to the three minutes of RFC 9293 and beyond.
-func TestACT_016_GiveUpTime(t *testing.T) {
+func TestACT_016_Schedules(t *testing.T) {
 	for _, c := range []struct {
 		cfg  Config
 		want []float64

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,22 @@ func handshakeFlags(cmd *cobra.Command, retry, ecn *string) {
 	f.StringVar(retry, "retry", handshake.RetryLinux.String(), "when SYNs and SYN-ACKs are sent again: "+strings.Join(handshake.RetryPresets(), ", ")+
 		", or the wait after each copy, such as 1s,2s,4s")
 	f.StringVar(ecn, "ecn", handshake.ECNPassive.String(), "ECN (RFC 3168): passive (when the peer asks), on (ask as well) or off")
+}
+
+// dadFlag adds the duration of duplicate address detection; given says what a
+// configuration wants to hear.
+func dadFlag(cmd *cobra.Command, d *time.Duration) {
+	cmd.Flags().DurationVar(d, "dad", time.Second, "how long another host that has one of our addresses may say so, before they are used (0: it is not asked)")
+}
+
+func dadGiven(d time.Duration) (time.Duration, error) {
+	switch {
+	case d < 0:
+		return 0, usagef("--dad %v: want a time, 0 for not at all", d)
+	case d == 0:
+		return -1, nil
+	}
+	return d, nil
 }
 
 // writeJSON writes v to a file, or to stdout for "-".

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type serveFlags struct {
 	retry, ecn string
 	secretFile string
 	polling    string
+	priority   string
 	pin        string
 	spare      []int // CPUs for workers that nobody else places
 	print      bool
@@ -67,6 +69,8 @@ Applications:
 	f.StringVar(&o.cfg.Port, "port", "", "port to use: afpacket:IFACE, afpacket:IFACE?queues=N, impair(...):PORT")
 	f.StringArrayVar(&o.cfg.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&o.cfg.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	dadFlag(cmd, &o.cfg.DAD)
+	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", "accept, discard or echo-once")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
@@ -153,6 +157,17 @@ func (o *serveFlags) handshakes(changed func(flag string) bool) (err error) {
 func (o *serveFlags) flags() (err error) {
 	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
 		return &usageError{err}
+	}
+	if o.cfg.DAD, err = dadGiven(o.cfg.DAD); err != nil {
+		return err
+	}
+	if o.priority != "" && o.priority != "keep" {
+		n, err := strconv.ParseUint(o.priority, 10, 3)
+		if err != nil {
+			return usagef("--vlan-priority %s: want 0 to 7, or keep", o.priority)
+		}
+		pcp := uint8(n)
+		o.cfg.VLANPriority = &pcp
 	}
 	switch o.polling {
 	case "busy":

@@ -18,15 +18,16 @@ const (
 	dropForeignMAC
 	dropForeignIP
 	dropBroadcastSource
-	dropARP     // not for us, or malformed in a way only ARP knows
-	dropNDP     // likewise
-	dropICMP    // neither an echo request nor an error about a flow of ours
-	dropICMPMax // echo above the rate limit
+	dropTentative // received while nobody may use our addresses yet
+	dropARP       // not for us, or malformed in a way only ARP knows
+	dropNDP       // likewise
+	dropICMP      // neither an echo request nor an error about a flow of ours
+	dropICMPMax   // echo above the rate limit
 	numRxDrops
 )
 
 var rxDropNames = [numRxDrops]string{
-	"device_checksum", "truncated", "foreign_mac", "foreign_ip", "broadcast_source",
+	"device_checksum", "truncated", "foreign_mac", "foreign_ip", "broadcast_source", "address_tentative",
 	"arp_ignored", "ndp_ignored", "icmp_ignored", "icmp_rate_limited",
 }
 
