@@ -29,6 +29,8 @@ type (
 	Info = handshake.Info
 	// FlowID names a flow beyond a callback.
 	FlowID = handshake.FlowID
+	// Gate bounds what a listener takes in.
+	Gate = handshake.Gate
 	// CloseReason says how a flow ended.
 	CloseReason = handshake.CloseReason
 )
@@ -67,6 +69,9 @@ type Config struct {
 	// Polling is how workers wait for frames. By default they poll without pause on ports
 	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling
+	// CallbackBudget is how long the callbacks of one burst may take until new
+	// connections are refused for as long again. 0: no bound.
+	CallbackBudget time.Duration
 	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned, so
 	// an empty slice pins none. Nil leaves it to the port, if that has a wish.
 	CPUs []int
@@ -81,6 +86,7 @@ type Config struct {
 type Listener struct {
 	Addr      string // as in Handle
 	Callbacks Callbacks
+	Gate      Gate // on each worker; with a Backlog the application calls Worker.Take
 }
 
 func parsePrefixes(what string, in []string) ([]netip.Prefix, error) {

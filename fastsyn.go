@@ -90,7 +90,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		}
 		wc := worker.Config{
 			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Hasher: hasher, Ring: ep.ring,
-			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger,
+			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
 		}
 		if i < len(cpus) {
 			wc.CPU = cpus[i]
@@ -109,7 +109,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	}
 	for _, l := range cfg.Listeners {
 		// Nobody runs the workers yet, so their functions are called right here.
-		if err := ep.handle(l.Addr, l.Callbacks, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
+		if err := ep.handle(l, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
 			return nil, err
 		}
 	}
@@ -171,7 +171,7 @@ func (ep *Endpoint) Workers() []*Worker { return ep.workers }
 // Handle accepts connections to addr (":80", "10.0.0.2:80") with cb, on every worker.
 // Until it returns, segments to addr are answered by resets; Config.Listeners has no such gap.
 func (ep *Endpoint) Handle(addr string, cb Callbacks) error {
-	return ep.handle(addr, cb, (*Worker).Do)
+	return ep.handle(Listener{Addr: addr, Callbacks: cb}, (*Worker).Do)
 }
 
 // Unhandle ends what Handle or Config.Listeners began with the same addr, on every worker:
@@ -209,7 +209,8 @@ func (ep *Endpoint) listenAddr(addr string) (local wire.Addr, port uint16, err e
 }
 
 // handle runs the registration on each worker by way of do.
-func (ep *Endpoint) handle(addr string, cb Callbacks, do func(w *Worker, fn func()) error) error {
+func (ep *Endpoint) handle(l Listener, do func(w *Worker, fn func()) error) error {
+	addr := l.Addr
 	local, port, err := ep.listenAddr(addr)
 	if err != nil {
 		return err
@@ -218,8 +219,11 @@ func (ep *Endpoint) handle(addr string, cb Callbacks, do func(w *Worker, fn func
 		var err error
 		if e := do(w, func() {
 			var app uint16
-			if app, err = w.AddApp(cb); err == nil {
+			if app, err = w.AddApp(l.Callbacks); err == nil {
 				err = w.Listen(local, port, app)
+			}
+			if err == nil && l.Gate != (Gate{}) {
+				err = w.SetGate(local, port, l.Gate)
 			}
 		}); e != nil {
 			err = e

@@ -228,18 +228,14 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
-		limit, next = e.cfg.SYNACKRetries, &e.timers.synAck
-		if r.flags&flagActive != 0 {
-			limit, next = e.cfg.SYNRetries, &e.timers.syn
+		if r.flags&flagActive == 0 {
+			e.expireHalfOpen(r, idx)
+			return
 		}
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	if int(r.retries) >= limit {
-		if r.state == SynRcvd && r.flags&flagActive == 0 {
-			e.ctr.HalfOpenTimedOut++
-			e.remove(idx)
-			return
-		}
 		why := ReasonTimedOut
 		if r.unreachable() {
 			why = ReasonUnreachable // now the error of old counts (ACT-013, MTU-008)
@@ -259,11 +255,7 @@ func (e *Engine) expire(idx uint32) {
 		r.flags |= flagRetrans
 		e.ctr.SynAckRetrans++
 		if s := e.emit(idx, false); s != nil {
-			if r.flags&flagActive != 0 {
-				e.simultaneousSynAck(r, s, tsOff)
-			} else {
-				e.synAck(r, s, tsOff)
-			}
+			e.simultaneousSynAck(r, s, tsOff)
 		}
 	default:
 		e.ctr.DataRetrans++

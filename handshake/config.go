@@ -69,6 +69,9 @@ type Config struct {
 	CookieLife  time.Duration
 	CookieFleet bool
 
+	// Flood is the rest of the defence against floods, off by default.
+	Flood FloodConfig
+
 	// MTU gives the announced MSS: MTU-40 and MTU-60 (MTU-001). Default 1500.
 	MTU int
 	// MSS lowers the announced MSS when above 0 (MTU-002).
@@ -135,6 +138,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	defD(&c.MinStay, time.Second)
 	defD(&c.CookieLife, 2*time.Minute)
+	if err := c.Flood.withDefaults(c.Cookies); err != nil {
+		return c, err
+	}
 	def(&c.MTU, 1500)
 	if c.MTU < 576 || c.MTU > 65535 {
 		return c, fmt.Errorf("handshake: MTU %d: want 576..65535", c.MTU)

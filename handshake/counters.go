@@ -16,8 +16,10 @@ type Counters struct {
 
 	// Passive opens: Accepted flows, and half-opens that ended otherwise.
 	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + HalfOpenClosed +
-	// CookieNoRoom + half-open now. HalfOpenClosed lost their listener.
-	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, HalfOpenClosed, CookieNoRoom uint64
+	// HalfOpenEvicted + HalfOpenOverflow + CookieNoRoom + CookieLimited + half-open now.
+	// Closed lost their listener, Evicted gave its place to a newer one, Overflow met a full Backlog with Gate.Abort; NoRoom and
+	// Limited are valid cookies refused, by a full table or Backlog and by Flood.CookieAccepts.
+	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, HalfOpenClosed, HalfOpenEvicted, HalfOpenOverflow, CookieNoRoom, CookieLimited uint64
 
 	// Active opens: Attempted = Connected + Refused + TimedOut + Unreachable + AttemptAborted + SYN-SENT now.
 	Attempted, Connected, Refused, TimedOut, Unreachable, AttemptAborted uint64
@@ -41,11 +43,16 @@ type Counters struct {
 	// SoftErrors are ICMP errors noted for a timeout, PathMTUs those that lowered
 	// what a flow sends.
 	SoftErrors, PathMTUs uint64
+	// SynAckHeld are SYN-ACKs whose time had come but that were not repeated: the peer had answered and
+	// is deferred, or cookie mode was on.
+	SynAckHeld uint64
+	// SourceCookies are SYNs that got a cookie because they were above Flood.Source.
+	SourceCookies uint64
 	// PayloadBytes is text delivered in order.
 	PayloadBytes uint64
 
-	// Gauges.
-	HalfOpen, Opening, Flows, EstablishedNow uint64
+	// Gauges. UnderPressure is 1 while cookie mode is on, Queued are flows established and not taken.
+	HalfOpen, Opening, Flows, EstablishedNow, UnderPressure, Queued uint64
 }
 
 // Add adds o to c, for totals over engines.
@@ -66,7 +73,10 @@ func (c *Counters) Add(o *Counters) {
 	c.HalfOpenTimedOut += o.HalfOpenTimedOut
 	c.HalfOpenReplaced += o.HalfOpenReplaced
 	c.HalfOpenClosed += o.HalfOpenClosed
+	c.HalfOpenEvicted += o.HalfOpenEvicted
+	c.HalfOpenOverflow += o.HalfOpenOverflow
 	c.CookieNoRoom += o.CookieNoRoom
+	c.CookieLimited += o.CookieLimited
 	c.Attempted += o.Attempted
 	c.Connected += o.Connected
 	c.Refused += o.Refused
@@ -90,11 +100,15 @@ func (c *Counters) Add(o *Counters) {
 	c.NoTimestamp += o.NoTimestamp
 	c.SoftErrors += o.SoftErrors
 	c.PathMTUs += o.PathMTUs
+	c.SynAckHeld += o.SynAckHeld
+	c.SourceCookies += o.SourceCookies
 	c.PayloadBytes += o.PayloadBytes
 	c.HalfOpen += o.HalfOpen
 	c.Opening += o.Opening
 	c.Flows += o.Flows
 	c.EstablishedNow += o.EstablishedNow
+	c.UnderPressure += o.UnderPressure
+	c.Queued += o.Queued
 }
 
 // Check returns the name of the first equation that does not close, or "".
@@ -108,12 +122,23 @@ func (c *Counters) Check() string {
 		return "segments in = sum of outcomes"
 	case c.SynIn != c.SynAcks+c.Cookies+c.SynDropped:
 		return "syn in = syn-acks + cookies + dropped"
-	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.HalfOpenClosed+c.CookieNoRoom+c.HalfOpen:
-		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + listener closed + no room + half-open"
+	case c.SynDropped != c.synDrops():
+		return "syn dropped = sum of the reasons"
+	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.HalfOpenClosed+c.HalfOpenEvicted+
+		c.HalfOpenOverflow+c.CookieNoRoom+c.CookieLimited+c.HalfOpen:
+		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + listener closed + evicted + overflow + no room + limited + half-open"
 	case c.Attempted != c.Connected+c.Refused+c.TimedOut+c.Unreachable+c.AttemptAborted+c.Opening:
 		return "attempted = connected + refused + timed out + unreachable + aborted + opening"
 	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
 		return "accepted + connected = done + reset + broken + aborted + established now"
 	}
 	return ""
+}
+
+// synDrops is SynDropped by reason.
+func (c *Counters) synDrops() (n uint64) {
+	for _, o := range [...]Outcome{DropTableFull, DropMSS, DropSigned, DropSYNLimit, DropSourceLimit, DropQueueFull} {
+		n += c.Outcome[o]
+	}
+	return n
 }

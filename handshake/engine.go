@@ -72,6 +72,13 @@ type Engine struct {
 	listeners listeners
 
 	flows, halfOpen, opening, established int
+	resent                                int // half-opens whose SYN-ACK was due again; the others are young (RTX-009)
+
+	guarded             bool // there is a limit on SYNs or on cookies
+	heldUntil           Time // new SYNs are dropped before
+	synLimit            tokenBucket
+	cookieLimit, resets tokenBucket
+	sources             sketch
 
 	// The clock of this burst.
 	now   Time
@@ -123,6 +130,7 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
 	}
 	e.timers.init(&cfg)
+	e.initFlood()
 	e.events = make([]Event, 0, 4*MaxBurst)
 	e.out = make([]Out, 0, maxOutput)
 
@@ -161,6 +169,12 @@ func (e *Engine) Counters() Counters {
 	c := e.ctr
 	c.HalfOpen, c.Opening = uint64(e.halfOpen), uint64(e.opening)
 	c.Flows, c.EstablishedNow = uint64(e.flows), uint64(e.established)
+	if e.cookieMode {
+		c.UnderPressure = 1
+	}
+	for i := range e.listeners.all {
+		c.Queued += uint64(e.listeners.all[i].queued)
+	}
 	return c
 }
 

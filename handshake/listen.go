@@ -19,6 +19,10 @@ type listener struct {
 	app       uint16
 	next      uint16 // in the chain of the port or of free ones, 0 ends it
 	autoClose bool
+	guarded   bool // a SYN passes admit, a cookie admitCookie
+	gate      gate
+	halfOpen  int // half-opens, if the gate is set
+	queued    int // flows established and not taken, if it bounds them
 }
 
 // listeners finds a listener by port without hashing: 65536 chain heads.
@@ -58,7 +62,7 @@ func (e *Engine) Listen(addr wire.Addr, port, app uint16, autoClose bool) error 
 		n = uint16(len(l.all))
 		l.all = append(l.all, listener{})
 	}
-	l.all[n] = listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose}
+	l.all[n] = listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose, guarded: e.guarded}
 	l.byPort[port] = n
 	return nil
 }
@@ -148,11 +152,14 @@ func (e *Engine) noRecord(s *wire.Segment, i int, v *cookie.Result) Action {
 			if v.OK {
 				return e.acceptCookie(l, s, i, v)
 			}
+			if e.cfg.Flood.SilentBadCookies { // CKI-013
+				return e.count(DropBadCookie)
+			}
 		}
-		return e.resetFor(s) // LSN-002
+		return e.resetStranger(s) // LSN-002
 	}
 	if l == nil {
-		return e.resetFor(s) // LSN-001
+		return e.resetStranger(s) // LSN-001
 	}
 	if s.Flags&wire.FlagSYN == 0 || s.Flags&wire.FlagFIN != 0 {
 		return e.count(DropBadFlags) // VAL-008, VAL-010

@@ -44,7 +44,7 @@ func (e *Engine) allocate(n int) error {
 // Populate brings the tables into memory, those of IPv6 addresses only if v6
 // is set. Call it before the first burst, from the thread that will run the engine, so that
 // the memory lies on its NUMA node. Without it the first flows pay: the first
-// touch of a huge page can take milliseconds (adr 0016).
+// touch of a huge page can take milliseconds (adr 0017).
 func (e *Engine) Populate(v6 bool) error {
 	err := hugepages.Populate(e.recs)
 	if err == nil {

@@ -80,12 +80,19 @@ func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 	e.ctr.SynIn++
 	if s.Opt.Has&(wire.HasMD5|wire.HasAO|wire.WScaleClamped) != 0 {
 		if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
-			e.ctr.SynDropped++
-			return e.count(DropSigned)
+			return e.refuse(DropSigned)
 		}
 		e.ctr.WScaleClamped++ // OPT-010
 	}
-	if e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure()) {
+	stateless := e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure())
+	if l.guarded {
+		o, cookie := e.admit(l, s)
+		if o != Consumed {
+			return e.refuse(o)
+		}
+		stateless = stateless || cookie
+	}
+	if stateless {
 		return e.markCookie(s, i)
 	}
 	idx := uint32(0)
@@ -96,8 +103,12 @@ func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 		if e.cfg.Cookies != CookiesNever {
 			return e.markCookie(s, i)
 		}
-		e.ctr.SynDropped++
-		return e.count(DropTableFull)
+		if e.cfg.Flood.EvictOldest && e.evictOldest() {
+			idx = e.alloc(&s.Tuple, e.sum[i].Hash)
+		}
+		if idx == 0 {
+			return e.refuse(DropTableFull)
+		}
 	}
 	return e.halfOpenFrom(l, s, i, idx, wire.Seq(cookie.ISN(e.sum[i].ISN, e.now)))
 }
@@ -112,6 +123,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 		r.flags2 |= flagAutoClose
 	}
 	r.flags2 |= flagHalfOpen
+	if l.gate.on {
+		l.gateHalfOpen(r)
+	}
 	e.halfOpen++
 	e.ctr.SynAcks++
 	r.sndUna, r.sndNxt = iss, iss+1
@@ -242,6 +256,11 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cooki
 	if !inWindow && !acceptable(s, r.rcvNxt, uint32(e.synWindowOf(r))) {
 		return e.unacceptable(r, s, i, s.Len != 0) // LSN-014
 	}
+	if r.gated() {
+		if a, in := e.enter(r, idx, s, i); !in {
+			return a
+		}
+	}
 	e.establish(r, idx, s, i)
 	return e.afterOpen(r, idx, s, i)
 }
@@ -289,7 +308,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		}
 		r.last = e.now64
 		r.flags |= flagRetrans
-		e.timers.arm(e.recs, idx, e.timers.synAck.class(r.retries), e.nowMS)
+		e.armSynAck(r, idx)
 		e.synAck(r, s, e.sum[i].TSOff)
 		return e.answer(Answered)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted
@@ -304,6 +323,9 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 // s is the segment that proved it; its SEG.ACK equals SND.NXT.
 func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	iss, irs := r.sndUna, r.rcvNxt-1
+	if r.gated() {
+		e.pass(r, idx)
+	}
 	e.leaveHalfOpen(r)
 	e.timers.disarm(e.recs, idx)
 	if r.flags&flagActive != 0 {
@@ -318,9 +340,9 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	r.retries = 0
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS = iss, irs
-	if r.flags&flagRetrans == 0 { // Karn (RTX-006)
+	if r.flags&flagRetrans == 0 && r.flags2&flagProved == 0 { // Karn (RTX-006); a deferred ACK is no sample either
 		ev.RTT = e.now64 - r.start
-	} else if r.flags&flagCookie == 0 {
+	} else if r.flags&flagCookie == 0 && r.flags2&flagProved == 0 {
 		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once

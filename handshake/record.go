@@ -26,6 +26,9 @@ const (
 	flagText                  // text given to Send is not yet acknowledged
 	flagAcked                 // something behind our SYN was acknowledged
 	flagReleased              // the application is gone, see Release
+	flagProved                // passive SYN-RECEIVED: the peer has proved its address, but is not let in yet
+
+	flagGated = flagSoftError // passive: counted by the Gate of its listener
 )
 
 // Bits of record.shifts, below the peer's shift.
@@ -185,7 +188,12 @@ func (e *Engine) remove(idx uint32) {
 func (e *Engine) removeHashed(idx uint32, hash uint64) {
 	r := &e.recs[idx]
 	e.timers.disarm(e.recs, idx)
-	e.leaveHalfOpen(r)
+	if r.flags2&(flagHalfOpen|flagGated) != 0 {
+		if r.gated() {
+			e.ungate(r, idx)
+		}
+		e.leaveHalfOpen(r)
+	}
 	e.tab.remove(hash, idx)
 	r.state = Closed
 	r.next = e.limbo
@@ -208,6 +216,9 @@ func (e *Engine) leaveHalfOpen(r *record) {
 	if r.flags2&flagHalfOpen != 0 {
 		r.flags2 &^= flagHalfOpen
 		e.halfOpen--
+		if r.retries != 0 {
+			e.resent--
+		}
 	}
 }
 

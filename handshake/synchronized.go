@@ -335,8 +335,7 @@ func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action 
 		e.removeHashed(idx, e.sum[i].Hash)
 		fresh := e.alloc(&s.Tuple, e.sum[i].Hash)
 		if fresh == 0 {
-			e.ctr.SynDropped++
-			return e.count(DropTableFull)
+			return e.refuse(DropTableFull)
 		}
 		return e.halfOpenFrom(l, s, i, fresh, iss)
 	case s.Flags&wire.FlagACK == 0 && s.Flags&wire.FlagSYN == 0:

@@ -4,17 +4,16 @@ import "time"
 
 // A timer class is a fixed delay, and a class is a FIFO of records linked by
 // index: equal delays expire in the order they were armed, so arming, cancelling
-// and expiring cost O(1) without a heap or a wheel (dperf's idea). What waits for
-// the answer to a SYN-ACK has classes of its own, so that they hold half-opens only.
+// and expiring cost O(1) without a heap or a wheel (dperf's idea).
 const (
 	classTimeWait = iota
 	classFinWait2
 	classSynAck // of the first wait; the schedules share those from here on
-	maxClasses  = 128
+	maxClasses  = 160
 )
 
 // waits gives the class of the wait after n retransmissions, 0 ≤ n ≤ 31. Beyond the
-// schedule it is that of the last wait.
+// schedule the last wait doubles, up to 120 s, as for a deferred accept (FLD-006).
 type waits [maxRetries + 2]uint8
 
 func (w *waits) class(n uint8) int { return int(w[n&31]) }
@@ -24,10 +23,15 @@ type fifo struct{ head, tail uint32 }
 type timers struct {
 	armed   int
 	classes int // in use
-	fifo    [maxClasses]fifo
-	delay   [maxClasses]uint32 // ms
+	// Half-opens whose peer has not answered are in classSynAck..synAckEnd-1 alone,
+	// whose heads are therefore the oldest (Engine.evictOldest).
+	synAckEnd int
+	fifo      [maxClasses]fifo
+	delay     [maxClasses]uint32 // ms
 
-	syn, synAck, data, slow waits // slow is data without an RTT sample (RTX-004)
+	syn, synAck, data waits
+	proved            waits // as synAck, when the peer has answered and is not let in yet
+	slow              waits // as data, without an RTT sample (RTX-004)
 }
 
 func (t *timers) init(c *Config) {
@@ -36,6 +40,8 @@ func (t *timers) init(c *Config) {
 	t.classes = classSynAck
 	t.synAck = t.schedule(classSynAck, c.Retry.SYNACK)
 	own := t.classes
+	t.synAckEnd = own
+	t.proved = t.schedule(own, c.Retry.SYNACK)
 	t.syn = t.schedule(own, c.Retry.SYN)
 	t.data = t.schedule(own, Backoff(c.InitialRTO, c.MaxRTO, maxRetries))
 	t.slow = t.schedule(own, Backoff(3*c.InitialRTO, max(3*c.InitialRTO, c.MaxRTO), maxRetries))
@@ -43,8 +49,14 @@ func (t *timers) init(c *Config) {
 
 // schedule finds or makes classes, from number from on, for the waits of s.
 func (t *timers) schedule(from int, s Schedule) (w waits) {
+	const longestWait = 120_000
+	var d uint32
 	for n := range w {
-		d := ms(s[min(n, len(s)-1)])
+		if n < len(s) {
+			d = ms(s[n])
+		} else {
+			d = min(2*d, max(d, longestWait))
+		}
 		class := from
 		for class < t.classes && t.delay[class] != d {
 			class++

@@ -20,6 +20,7 @@ import (
 
 type serveFlags struct {
 	cfg        fastsyn.Config
+	flood      floodFlags
 	listen     []string
 	app        string
 	cookies    string
@@ -60,6 +61,9 @@ Applications:
   # Answer one request per connection, never keep a half-open one.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
 
+  # Under attack: cookies for prefixes that ask too often, the oldest half-open gives way, text before a flow counts.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --source-limit 200/50 --source-over cookie --evict-oldest --defer-accept 5s
+
   # A fleet that accepts each other's cookies: the file holds 16 random bytes or more.
   fastsyn serve --port 'afpacket:veth0?queues=2' --addr 10.0.0.2/24 --listen :80 --secret-file /etc/fastsyn/secret`,
 		Args: noArgs,
@@ -82,6 +86,7 @@ Applications:
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; 0 for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
+	o.flood.add(cmd)
 	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
 	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
@@ -169,6 +174,9 @@ func (o *serveFlags) flags() (err error) {
 		pcp := uint8(n)
 		o.cfg.VLANPriority = &pcp
 	}
+	if err = o.flood.apply(&o.cfg); err != nil {
+		return err
+	}
 	switch o.polling {
 	case "busy":
 		o.cfg.Polling = worker.Busy
@@ -217,7 +225,7 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	p := newPrinter(stdout, o.print)
 	defer p.close()
 	for _, l := range o.listen {
-		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p)})
+		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p), Gate: o.flood.gate})
 	}
 	if err := o.open(); err != nil {
 		return err
@@ -287,7 +295,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 		}()
 	}
 	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
-	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies}
+	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies, Defence: o.flood.settings()}
 }
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {

@@ -100,6 +100,10 @@ func (w *Worker) answer(i int, s *wire.Segment) {
 	if !v4 {
 		w.labels.put(b[n:], &s.Tuple)
 	}
+	if s.Flags&(wire.FlagSYN|wire.FlagRST) != 0 {
+		w.ctr.unprovenIn += uint64(len(frame))
+		w.ctr.unprovenOut += uint64(n + m)
+	}
 	w.rx.Data[i] = b[:n+m]
 	w.rx.Verdict[i] = dataplane.Reply
 }

@@ -79,6 +79,9 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 	if !v4 {
 		w.labels.put(b[n:], &out.Seg.Tuple)
 	}
+	if out.Seg.Flags&(wire.FlagSYN|wire.FlagACK) == wire.FlagSYN|wire.FlagACK {
+		w.ctr.unprovenOut += uint64(n + m)
+	}
 	w.tx.Data[i], w.tx.Verdict[i] = b[:n+m], dataplane.Reply
 }
 

@@ -33,6 +33,7 @@ const (
 const (
 	spinTime  = int64(50 * time.Microsecond)
 	maxSleep  = int64(10 * time.Millisecond)
+	maxHold   = int64(time.Second)
 	maxTimers = 512 // per round, so that a flood of expiries does not starve receiving
 )
 
@@ -74,7 +75,12 @@ type Config struct {
 	CPU     int // to pin the thread to; negative: not pinned
 	Source  Source
 	Raw     Raw
-	Logger  *slog.Logger // nil: silent
+	// CallbackBudget is how long the callbacks of one burst may take. When they take
+	// longer, new SYNs are dropped for as long again, up to a second, so that what
+	// has begun is served (HND-006). 0: no bound. On a machine with other work a
+	// pause of the thread counts too.
+	CallbackBudget time.Duration
+	Logger         *slog.Logger // nil: silent
 }
 
 // Worker is one core. Its exported methods, but for Do, Stats, Polling, Stop and Done,
@@ -176,6 +182,15 @@ func (w *Worker) Listen(addr wire.Addr, port, app uint16) error {
 
 // Unlisten ends a listener; see handshake.Engine.Unlisten.
 func (w *Worker) Unlisten(addr wire.Addr, port uint16) error { return w.engine.Unlisten(addr, port) }
+
+// SetGate bounds what a listener takes in; see handshake.Engine.SetGate.
+func (w *Worker) SetGate(addr wire.Addr, port uint16, g handshake.Gate) error {
+	return w.engine.SetGate(addr, port, g)
+}
+
+// Take tells that the application has taken a flow from a listener whose Gate has a
+// Backlog.
+func (w *Worker) Take(id handshake.FlowID) bool { return w.engine.Take(id) }
 
 // Connect opens a flow for app; see handshake.Engine.Connect. The route is
 // looked up when the SYN is sent.
@@ -381,8 +396,20 @@ func (w *Worker) round() (busy bool, next int64) {
 func (w *Worker) deliver() {
 	evs := w.engine.Events()
 	w.left = w.left[:0]
+	timed := len(evs) > 0 && w.cfg.CallbackBudget > 0
+	begin := int64(0)
+	if timed {
+		begin = w.cfg.Clock()
+	}
 	for i := 0; i < len(evs); {
 		i = w.deliverFrom(evs, i)
+	}
+	if timed {
+		end := w.cfg.Clock()
+		if took := end - begin; took > int64(w.cfg.CallbackBudget) {
+			w.ctr.overBudget++
+			w.engine.HoldSYNs(end + min(took, maxHold))
+		}
 	}
 	w.engine.EndBurst()
 }
