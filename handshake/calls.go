@@ -76,6 +76,24 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	return true
 }
 
+// smallWindow is up to where a window is filled by one segment. A larger one is
+// to hold two (WND-006), so that the peer acknowledges the first without delay.
+const smallWindow = 536
+
+// optionBytes is the room that options take in each segment with text.
+func (r *record) optionBytes() uint32 {
+	if r.flags&flagTS != 0 {
+		return 12
+	}
+	return 0
+}
+
+// segment is the most text in one segment: option bytes come out of the MSS, which
+// is announced without them (ENC-005).
+func (r *record) segment() uint32 {
+	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
+}
+
 // Release closes a flow for good, as close(2) does where Close is shutdown(2): our
 // FIN goes out if it has not yet, and nobody reads on, so new text of the peer is
 // answered by a reset that ends the flow (RST-014). EventData and EventPeerClosed do
@@ -99,11 +117,11 @@ func (e *Engine) SendRoom(id FlowID) int {
 	if r == nil || (r.state != Established && r.state != CloseWait) || r.sndUna != r.sndNxt {
 		return 0
 	}
-	n := int(r.mss)
-	if r.flags&flagTS != 0 {
-		n -= 12
+	wnd := r.sndWnd()
+	if wnd > smallWindow {
+		wnd /= 2
 	}
-	return max(0, min(n, int(r.sndWnd())))
+	return int(min(r.segment(), wnd))
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
@@ -117,13 +135,17 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	s := e.emit(id.idx, true)
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
+	e.out[len(e.out)-1].Text = s.Len
+	if r.shifts&bitECN != 0 {
+		r.ecnSend(s)
+	}
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
 	if fin {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)
 	} else {
-		e.timers.arm(e.recs, id.idx, 0, e.nowMS)
+		e.timers.arm(e.recs, id.idx, e.rto(r).class(0), e.nowMS)
 	}
 	return true
 }
@@ -135,6 +157,28 @@ func (r *record) outstanding() uint32 {
 		n--
 	}
 	return n
+}
+
+// sendUnacked sends what is not acknowledged from SND.UNA on, as much as fits into
+// one segment and the peer's window, which one byte probes if it is closed. It
+// reports whether Output had room.
+func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
+	n := r.outstanding()
+	k := min(n, r.segment(), max(1, r.sndWnd()))
+	s := e.emit(idx, k > 0)
+	if s == nil {
+		return false
+	}
+	e.head(r, s, wire.FlagACK, tsOff)
+	s.Seq, s.Len = r.sndUna, k
+	e.out[len(e.out)-1].Text = n
+	if k > 0 {
+		s.Flags |= wire.FlagPSH
+	}
+	if r.flags&flagFINSent != 0 && k == n {
+		s.Flags |= wire.FlagFIN
+	}
+	return true
 }
 
 // Advance sets the clock and fires due timers, at most budget of them and none
@@ -150,7 +194,7 @@ func (e *Engine) Advance(now Time, budget int) int {
 	}
 	e.advancedMS, e.timersLeft = e.nowMS, false
 	fired := 0
-	for class := range numClasses {
+	for class := range e.timers.classes {
 		for {
 			idx := e.timers.due(e.recs, class, e.nowMS)
 			if idx == 0 {
@@ -173,7 +217,7 @@ func (e *Engine) NextTimer() (uint32, bool) { return e.timers.next(e.recs, e.now
 
 func (e *Engine) expire(idx uint32) {
 	r := &e.recs[idx]
-	limit := e.cfg.DataRetries
+	limit, next := e.cfg.DataRetries, e.rto(r)
 	switch r.state {
 	case TimeWait:
 		e.remove(idx)
@@ -182,25 +226,25 @@ func (e *Engine) expire(idx uint32) {
 		e.ended(idx, -1, ReasonDone)
 		return
 	case SynSent:
-		limit = e.cfg.SYNRetries
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
 		if r.flags&flagActive == 0 {
 			e.expireHalfOpen(r, idx)
 			return
 		}
-		limit = e.cfg.SYNRetries
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	if int(r.retries) >= limit {
 		why := ReasonTimedOut
-		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
-			why = ReasonUnreachable // now the error of old counts (ACT-013)
+		if r.unreachable() {
+			why = ReasonUnreachable // now the error of old counts (ACT-013, MTU-008)
 		}
 		e.ended(idx, -1, why)
 		return
 	}
 	r.retries++
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, next.class(r.retries), e.nowMS)
 	tsOff := e.sumOf(idx).TSOff
 	switch r.state {
 	case SynSent:
@@ -215,19 +259,6 @@ func (e *Engine) expire(idx uint32) {
 		}
 	default:
 		e.ctr.DataRetrans++
-		n := r.outstanding()
-		s := e.emit(idx, n > 0)
-		if s == nil {
-			return
-		}
-		e.head(r, s, wire.FlagACK, tsOff)
-		s.Seq = r.sndUna
-		s.Len = n
-		if n > 0 {
-			s.Flags |= wire.FlagPSH
-		}
-		if r.flags&flagFINSent != 0 {
-			s.Flags |= wire.FlagFIN
-		}
+		e.sendUnacked(r, idx, tsOff)
 	}
 }

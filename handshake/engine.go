@@ -31,13 +31,15 @@ const (
 	Answer
 )
 
-// Out is a segment the engine starts itself. When Payload is set, the last
-// Seg.Len bytes of the text given to Send for Flow belong into it; a
-// retransmission after a partial ACK leaves out what came before. Flow may be
-// stale by the time it is sent: compare all of it, not only its Index.
+// Out is a segment the engine starts itself. When Payload is set, Seg.Len bytes
+// of the text given to Send for Flow belong into it, beginning Text bytes before
+// its end: a retransmission leaves out what has been acknowledged, and ends early
+// when the path MTU has become less. Flow may be stale by the time it is sent: compare all of
+// it, not only its Index.
 type Out struct {
 	Seg     wire.Segment
 	Flow    FlowID
+	Text    uint32
 	Payload bool
 }
 

@@ -54,6 +54,32 @@ func TestServePin(t *testing.T) {
 	}
 }
 
+// What --retry, --syn-ack-retries and --ecn make of the engine.
+func TestServeRetryAndECN(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want handshake.Config
+	}{
+		"default":  {nil, handshake.Config{}},
+		"none":     {[]string{"--syn-ack-retries", "0"}, handshake.Config{SYNACKRetries: -1}},
+		"two":      {[]string{"--syn-ack-retries", "2", "--initial-rto", "2s"}, handshake.Config{SYNACKRetries: 2, InitialRTO: 2 * time.Second}},
+		"bsd":      {[]string{"--retry", "bsd", "--ecn", "off"}, handshake.Config{Retry: handshake.RetryBSD.Retry(), ECN: handshake.ECNOff}},
+		"bsd, one": {[]string{"--retry", "bsd", "--syn-ack-retries", "1"}, handshake.Config{Retry: handshake.RetryBSD.Retry(), SYNACKRetries: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o serveFlags
+			cmd := newServeOf(&o)
+			require.NoError(t, cmd.ParseFlags(tc.args))
+			require.NoError(t, o.handshakes(cmd.Flags().Changed))
+			tc.want.TimeWait = time.Minute
+			if tc.want.InitialRTO == 0 {
+				tc.want.InitialRTO = time.Second
+			}
+			require.Equal(t, tc.want, o.cfg.Engine)
+		})
+	}
+}
+
 func TestServeFloodFlags(t *testing.T) {
 	parse := func(args ...string) (*serveFlags, error) {
 		var o serveFlags
