@@ -211,8 +211,8 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 	if in := &x.before[ev.Seg]; in.Tuple != f.tup || in.Flags&wire.FlagACK == 0 || in.Ack != ev.ISS+1 {
 		x.fail("%s does not prove ISS %d", tellSegment(in), ev.ISS)
 	}
-	if in := &x.before[ev.Seg]; info.Timestamps && in.Seq.LessEq(f.next) {
-		f.ts = in.Opt.TSVal // 0 if it came without
+	if in := &x.before[ev.Seg]; info.Timestamps && in.Opt.Has&wire.HasTimestamps != 0 && in.Seq.LessEq(f.next) {
+		f.ts = in.Opt.TSVal
 	}
 	if _, ok := x.syns[streamKey{f.tup, ev.ISS}]; !ok && x.syns != nil && !info.Cookie {
 		x.fail("ISS %d was never sent: %+v", ev.ISS, info)
