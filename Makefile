@@ -103,8 +103,7 @@ fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 	@.ci/fuzz $(FUZZTIME) '$(RUN)'
 
 sim: ## SIM handshakes between engines on a faulty wire under a virtual clock, from SEED on
-	CGO_ENABLED=0 $(GO) test ./handshake -count=1 -timeout 60m -run '^TestSim$$' -v -args -sim.handshakes=$(SIM) -sim.seed=$(SEED) | \
-	grep -v '^=== '
+	CGO_ENABLED=0 $(GO) test ./handshake -count=1 -timeout 60m -run '^TestSim$$' -v -args -sim.handshakes=$(SIM) -sim.seed=$(SEED)
 
 bench: ## benchmarks, no tests; COUNT=10 for benchstat
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)

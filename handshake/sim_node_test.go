@@ -74,6 +74,7 @@ func (d *simNode) start() {
 	require.NoError(d.w.tb, err)
 	for _, a := range []wire.Addr{{}, our4} {
 		require.NoError(d.w.tb, e.Listen(a, 80, 0, false))
+		require.NoError(d.w.tb, e.SetGate(a, 80, d.w.c.gate))
 	}
 	require.NoError(d.w.tb, e.Listen(wire.Addr{}, 81, 1, true))
 	d.e, d.wit = e, newWitness(d.w.tb, e)

@@ -53,6 +53,21 @@ func simScenarios() []simConfig {
 		under(c)
 		c.engine.Cookies, c.engine.SYNACKRetries = CookiesNever, -1
 	})
+	add("flood/evict", lossy, func(c *simConfig) {
+		under(c)
+		c.engine.Cookies, c.engine.Flood.EvictOldest = CookiesNever, true
+	})
+	add("flood/limits", lossy, func(c *simConfig) {
+		under(c)
+		c.engine.Flood = FloodConfig{
+			SYN: Limit{PerSecond: 20_000}, Source: Limit{PerSecond: 2000}, SourceCookies: true,
+			CookieAccepts: Limit{PerSecond: 2000}, Resets: Limit{PerSecond: 500}, SilentBadCookies: true, EvictOldest: true,
+		}
+		c.engine.MaxFlows = 1000
+	})
+	add("deferred", lossy, func(c *simConfig) {
+		c.gate, c.both, c.blind = Gate{HalfOpen: 100, Defer: 3 * time.Second}, 0.3, 1
+	})
 	add("flood/rotation", lossy, func(c *simConfig) { under(c); c.rotate, c.attempts, c.perMS = true, 3000, 1 })
 	add("fleet", lossy, func(c *simConfig) { c.fleet, c.engine.Cookies, c.rotate = true, CookiesAlways, true })
 	add("simultaneous", simConfig{}, func(c *simConfig) { c.simultaneous, c.maxDelay = 0.9, 2 })

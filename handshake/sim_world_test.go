@@ -20,6 +20,7 @@ type simConfig struct {
 	perMS    float64 // attempts begun per millisecond
 
 	engine Config // of all nodes; its sizes may be small
+	gate   Gate   // of port 80
 	fleet  bool   // two servers of one address; SYNs go to one, the rest to the other
 
 	// The wire.
@@ -107,7 +108,7 @@ type simCounts struct {
 	Frames, Lost, Copies           uint64
 	Damaged, Caught, Misread       uint64 // damaged frames; stopped by a check; that meant something else
 	Rewritten, Stripped            uint64
-	Forged, Missed, ICMP, ICMPBad  uint64
+	Forged, Missed, ICMP           uint64
 	Nowhere, Again, Crashes, Given uint64
 	Bytes                          uint64
 	Depth                          uint8
