@@ -7,6 +7,8 @@ BENCH     ?= .
 BENCHTIME ?= 200ms
 COUNT     ?= 1
 FUZZTIME  ?= 5s
+SIM       ?= 1000000
+SEED      ?= 1
 YARDSTICK ?= -yardstick.rounds=5 -yardstick.out=$(CURDIR)/bench/results/memif.txt
 TIMEOUT   ?= 10m
 TESTFLAGS ?=
@@ -30,12 +32,12 @@ ELSEWHERE = --disable unused,unparam
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
 .PHONY: help deps build release pgo test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
-	fuzz bench bench-dpdk bench-engine cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+	fuzz sim bench bench-dpdk bench-engine cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  variables: PKG=./cookie RUN=TestCKI BENCH=Mint BENCHTIME=$(BENCHTIME) COUNT=$(COUNT) FUZZTIME=$(FUZZTIME) TESTFLAGS=-v"
+	@echo "  variables: PKG=./cookie RUN=TestCKI BENCH=Mint BENCHTIME=$(BENCHTIME) COUNT=$(COUNT) FUZZTIME=$(FUZZTIME) SIM=$(SIM) SEED=$(SEED) TESTFLAGS=-v"
 	@echo "  see docs/testing.md"
 
 deps: ## install (root) or name (user) the programs that tests talk to
@@ -99,6 +101,9 @@ test-nic: deps ## fastsyn on an emulated NIC with several queues and RSS (-tags 
 
 fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 	@.ci/fuzz $(FUZZTIME) '$(RUN)'
+
+sim: ## SIM handshakes between engines on a faulty wire under a virtual clock, from SEED on
+	CGO_ENABLED=0 $(GO) test ./handshake -count=1 -timeout 60m -run '^TestSim$$' -v -args -sim.handshakes=$(SIM) -sim.seed=$(SEED)
 
 bench: ## benchmarks, no tests; COUNT=10 for benchstat
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)

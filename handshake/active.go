@@ -27,7 +27,8 @@ func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
 	if len(e.out) == cap(e.out) {
 		return FlowID{}, ErrOutputFull
 	}
-	return e.connect(t, e.sumTuple(t), app, path)
+	sum := *e.sumTuple(t) // a copy: alloc may hash the tuple of a record that makes room
+	return e.connect(t, &sum, app, path)
 }
 
 // ConnectMany is Connect for up to MaxBurst tuples at once, for load generators:

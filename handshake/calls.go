@@ -5,7 +5,8 @@ import (
 )
 
 // Abort resets a flow (RST-012) or gives up a SYN-SENT silently (ACT-012).
-// No event follows. It reports whether id was alive.
+// No event follows; those of this burst that are still to be read remain.
+// It reports whether id was alive.
 func (e *Engine) Abort(id FlowID) bool { return e.abort(id, -1) }
 
 // AbortEvent is Abort for the flow of an event of this burst: it need not hash
@@ -122,6 +123,12 @@ func (e *Engine) SendRoom(id FlowID) int {
 		wnd /= 2
 	}
 	return int(min(r.segment(), wnd))
+}
+
+// Sending reports whether text given to Send is not acknowledged yet.
+func (e *Engine) Sending(id FlowID) bool {
+	r := e.get(id)
+	return r != nil && r.flags2&flagText != 0
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN

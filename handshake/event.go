@@ -18,7 +18,8 @@ const (
 	// EventData: Event.Len bytes of text in order, at offset Event.Off of the
 	// payload of segment Event.Seg of the burst.
 	EventData
-	// EventAcked: all text sent so far is acknowledged.
+	// EventAcked: all text sent before this burst is acknowledged. Text sent since,
+	// in answer to an event before this one, is not; Sending tells.
 	EventAcked
 	// EventPeerClosed: the peer's FIN.
 	EventPeerClosed

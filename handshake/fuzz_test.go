@@ -1,226 +1,342 @@
 package handshake
 
 import (
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
-// FuzzEngine reads bytes as a sequence of bursts, time steps and calls against a
-// small engine. The first byte picks the configuration; numbers of segments are chosen
-// near those of the flow they hit, so that the deep states are reached.
-func FuzzEngine(f *testing.F) {
-	f.Add([]byte{0, 0, 2, 0, 0, 0, 0, 0, 16, 1, 1, 0, 0, 0, 24, 1, 1, 10, 0, 0, 17, 1, 1, 0})
-	f.Add([]byte{1, 0, 2, 0, 0, 0, 0, 0, 16, 1, 1, 0, 0, 0, 4, 1, 1, 0})
-	f.Add([]byte{2, 9, 0, 0, 18, 0, 1, 0, 10, 0, 11, 0, 7, 200, 0, 0, 17, 1, 1, 0})
-	f.Add([]byte{3, 9, 0, 0, 2, 0, 0, 0, 0, 16, 1, 1, 0, 12, 5, 0, 0, 16, 1, 2, 0, 10, 0, 8, 255})
-	for seed := range uint64(8) {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		b := make([]byte, 400)
-		for i := range b {
-			b[i] = byte(rng.Uint32())
-			if i%5 == 0 {
-				b[i] %= 14
-			}
-		}
-		f.Add(b)
-	}
-	f.Fuzz(fuzzEngine)
+// fuzzer drives a small engine by the bytes of an input, under a witness that
+// looks at everything after each burst. Inputs are programs: an operation byte,
+// then what it needs; a short input reads as if zeroes followed.
+type fuzzer struct {
+	t    testing.TB
+	in   []byte
+	e    *Engine
+	wit  *witness
+	ring *cookie.Ring
+	now  Time
+
+	ids    [fuzzTuples]FlowID
+	said   [fuzzTuples]wire.Segment // last heard from the engine
+	segs   [MaxBurst]wire.Segment
+	n      int
+	act    [MaxBurst]Action
+	secret byte
+	over   bool
 }
 
-type fuzzFlow struct{ up, closed bool }
+const fuzzTuples = 8
 
-func fuzzEngine(t *testing.T, in []byte) {
-	next := func() byte {
-		if len(in) == 0 {
-			return 0
-		}
-		b := in[0]
-		in = in[1:]
-		return b
-	}
-	conf := next()
+var fuzzHasher *cookie.Hasher // it has no state, and costs more to make than most inputs to run
+
+func newFuzzer(t testing.TB, in []byte) *fuzzer {
+	z := &fuzzer{t: t, in: in}
+	conf, more := z.next(), z.next()
 	cfg := Config{
-		MaxFlows: 1 + int(conf>>4), Cookies: CookiePolicy(conf % 3), TimeWait: time.Duration(int(conf>>2&1)*-1) * time.Second,
-		SYNRetries: 2, SYNACKRetries: 2, DataRetries: 3, CookieFleet: conf&8 != 0, MinStay: time.Second,
+		MaxFlows: 1 + int(conf>>4), Cookies: CookiePolicy(conf % 3), CookieFleet: conf&8 != 0,
+		TimeWait: time.Duration(-int(conf>>2&1)) * time.Second, MinStay: time.Second,
+		SYNRetries: 1 + int(more&3), SYNACKRetries: int(more>>2&3) - 1, DataRetries: 1 + int(more>>4&3),
+		NoTimestamps: more&64 != 0, NoWScale: more&128 != 0, NoSACK: more&192 == 192,
 	}
-	k := newKit(t, cfg)
-	e := k.e
-	flows := map[FlowID]*fuzzFlow{}
-	var ids [8]FlowID
-	var lastSeq, lastAck, lastTS [8]uint32 // of what the engine said, by tuple
-	tuple := func(n byte) wire.Tuple {
-		tup := k.tup
-		if n&4 != 0 {
-			tup.Remote, tup.Local = peer6, our6
-		}
-		tup.RemotePort += uint16(n & 3)
-		if n&3 == 3 {
-			tup.LocalPort = 81
-		}
-		return tup
+	if fuzzHasher == nil {
+		fuzzHasher = testHasher(t, 1)
 	}
-	hear := func(s *wire.Segment) {
-		for n := range byte(8) {
-			if s.Tuple == tuple(n) {
-				lastSeq[n], lastAck[n], lastTS[n] = uint32(s.Seq)+s.SegLen(), uint32(s.Ack), s.Opt.TSVal
+	e, err := New(cfg, fuzzHasher)
+	require.NoError(t, err)
+	z.e, z.wit, z.now = e, newWitness(t, e), wrapTime
+	z.ring, err = cookie.NewRing(testSecret(t, 25), time.Unix(0, z.now), cookie.RingConfig{Epoch: 4 * time.Second})
+	require.NoError(t, err)
+	require.NoError(t, e.Listen(wire.Addr{}, 80, 7, false))
+	require.NoError(t, e.Listen(our4, 81, 8, true))
+	require.NoError(t, e.Listen(our6, 81, 8, true))
+	e.SetClock(z.now, z.ring.Load())
+	return z
+}
+
+func (z *fuzzer) next() byte {
+	if len(z.in) == 0 {
+		return 0
+	}
+	b := z.in[0]
+	z.in = z.in[1:]
+	return b
+}
+
+// tuple is one of a few: both families, both listeners and a closed port.
+func (z *fuzzer) tuple(n byte) wire.Tuple {
+	t := wire.Tuple{Remote: peer4, Local: our4, RemotePort: 40000, LocalPort: 80}
+	if n&4 != 0 {
+		t.Remote, t.Local = peer6, our6
+	}
+	switch n & 3 {
+	case 1:
+		t.RemotePort, t.LocalPort = 40001, 81
+	case 2:
+		t.RemotePort = 40002
+	case 3:
+		t.RemotePort, t.LocalPort = 40003, 7
+	}
+	return t
+}
+
+func (z *fuzzer) hear(s *wire.Segment) {
+	for n := range byte(fuzzTuples) {
+		if s.Tuple == z.tuple(n) {
+			z.said[n] = *s
+		}
+	}
+}
+
+// numbers picks sequence numbers from the edges that the state machine looks at,
+// and a little beside them.
+func (z *fuzzer) numbers(s *wire.Segment, n byte) {
+	said := &z.said[n]
+	var r record
+	wnd := uint32(65535)
+	if idx := z.e.lookup(z.e.sumTuple(&s.Tuple).Hash, &s.Tuple); idx != 0 {
+		r = z.e.recs[idx]
+		wnd = z.e.rcvWnd(&r)
+	} else {
+		r.rcvNxt, r.sndNxt, r.sndUna = said.Ack, said.Seq+wire.Seq(said.SegLen()), said.Seq
+	}
+	edge := func(b byte, list [8]wire.Seq) wire.Seq { return list[b&7] + wire.Seq(int8(b)>>3) }
+	s.Seq = edge(z.next(), [8]wire.Seq{
+		r.rcvNxt, r.rcvNxt - wire.Seq(s.Len), r.rcvNxt + wire.Seq(wnd), r.rcvNxt - 1, said.Ack,
+		r.rcvNxt + 1<<31, 0xfffffff0, r.rcvNxt + wire.Seq(wnd)/2,
+	})
+	if s.Flags&wire.FlagACK != 0 {
+		s.Ack = edge(z.next(), [8]wire.Seq{
+			r.sndNxt, r.sndUna, said.Seq + wire.Seq(said.SegLen()), r.sndUna - 1, r.sndNxt - 1,
+			r.sndNxt + 1<<31, 0, r.sndUna + (r.sndNxt-r.sndUna)/2,
+		})
+	}
+}
+
+var fuzzFlags = [...]wire.Flags{
+	wire.FlagACK, wire.FlagSYN, wire.FlagACK | wire.FlagPSH, wire.FlagACK | wire.FlagFIN,
+	wire.FlagRST, wire.FlagSYN | wire.FlagACK, wire.FlagRST | wire.FlagACK, 0,
+}
+
+// segment adds one to the burst. Its first byte picks tuple and flags, its second
+// options and text.
+func (z *fuzzer) segment() *wire.Segment {
+	b, o := z.next(), z.next()
+	n := b & 7
+	s := &z.segs[z.n]
+	*s = wire.Segment{Tuple: z.tuple(n), Win: 1000, Flags: fuzzFlags[b>>3&7]}
+	if s.Flags == 0 {
+		s.Flags = wire.Flags(z.next()) | wire.Flags(b>>6)<<8&wire.FlagAE
+	}
+	if b&64 != 0 {
+		s.Win = uint16(z.next()) << 4
+	}
+	if b&128 != 0 {
+		s.TOS = z.next()
+	}
+	if s.Flags&wire.FlagPSH != 0 || o&1 != 0 {
+		s.Len = uint32(o>>1&15) * 7
+	}
+	z.numbers(s, n)
+	if o&32 != 0 {
+		s.Opt.Has |= wire.HasTimestamps
+		said := &z.said[n].Opt
+		d := z.next()
+		s.Opt.TSVal = said.TSEcr + uint32(int32(int8(d))>>4)
+		if said.TSEcr == 0 {
+			s.Opt.TSVal = uint32(z.now/1e6) + uint32(d)
+		}
+		s.Opt.TSEcr = said.TSVal + uint32(int32(int8(d<<4))>>6)
+	}
+	if o&64 != 0 {
+		d := z.next()
+		s.Opt.Has |= wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted
+		s.Opt.MSS, s.Opt.WScale = uint16(d)<<4, d&15
+	}
+	if o&128 != 0 {
+		s.Opt.Has ^= wire.OptionSet(z.next())
+	}
+	return s
+}
+
+// add keeps the segment just made, and ends the burst if it is full.
+func (z *fuzzer) add() {
+	if z.n++; z.n == MaxBurst {
+		z.settle()
+	}
+}
+
+// settle hands over the burst and runs the application.
+func (z *fuzzer) settle() {
+	if z.n > 0 {
+		z.wit.handle(z.now, z.ring.Load(), refs(z.segs[:z.n]), z.act[:])
+		for i := range z.n {
+			if z.act[i] == Answer {
+				z.hear(&z.segs[i])
 			}
 		}
-		if s.Flags&wire.FlagACK == 0 && s.Ack != 0 || s.Flags&wire.FlagRST != 0 && (s.Opt.Has != 0 || s.Len != 0) && s.Opt.Has != wire.HasTimestamps {
-			require.Fail(t, "malformed", "%+v", s)
-		}
 	}
-	var segs [MaxBurst]wire.Segment
-	var act [MaxBurst]Action
-	n := 0
-	settle := func() {
-		if n > 0 {
-			var before [MaxBurst]wire.Segment
-			copy(before[:], segs[:n])
-			e.Handle(k.now, k.ring.Load(), refs(segs[:n]), act[:])
-			for i := range n {
-				if act[i] == Silent {
-					continue
+	z.n = 0
+	z.events()
+	for _, o := range z.wit.output() {
+		z.wit.sent(&o.Seg)
+		z.hear(&o.Seg)
+	}
+	z.e.Sent(len(z.e.Output()))
+	z.wit.check()
+	z.wit.look()
+	if z.e.flows > z.e.cfg.MaxFlows {
+		z.wit.fail("%d flows", z.e.flows)
+	}
+}
+
+// events has an application of few words: a byte of the input says what it does.
+func (z *fuzzer) events() {
+	for i := range z.e.Events() {
+		ev := &z.e.Events()[i]
+		if z.wit.aborted(ev) != nil {
+			continue
+		}
+		f := z.wit.event(ev)
+		if ev.Kind == EventEstablished {
+			for n := range byte(fuzzTuples) {
+				if z.tuple(n) == f.tup {
+					z.ids[n] = ev.Flow
 				}
-				hear(&segs[i])
-				require.Equal(t, before[i].Tuple, segs[i].Tuple)
-				if before[i].Flags&segs[i].Flags&wire.FlagRST != 0 {
-					require.Fail(t, "a reset for a reset")
-				}
 			}
 		}
-		for i := range e.Events() {
-			ev := &e.Events()[i]
-			fl := flows[ev.Flow]
-			switch {
-			case ev.Kind == EventEstablished:
-				require.False(t, fl != nil && fl.up, "established twice")
-				if fl == nil {
-					fl = &fuzzFlow{}
-					flows[ev.Flow] = fl
-				}
-				fl.up = true
-				tup := e.Info(ev).Tuple
-				for j := range byte(8) {
-					if tuple(j) == tup {
-						ids[j] = ev.Flow
-					}
-				}
-			case ev.Kind == EventClosed:
-				require.False(t, fl == nil || fl.closed, "closed twice")
-				fl.closed = true
-			default:
-				require.True(t, fl != nil && fl.up && !fl.closed, "event %d of a flow that is not up", ev.Kind)
-			}
-			if ev.Kind == EventData {
-				require.True(t, ev.Seg >= 0 && int(ev.Seg) < n && ev.Len > 0)
-			}
+		if ev.Kind == EventClosed {
+			continue
 		}
-		n = 0
-		e.EndBurst()
-		require.LessOrEqual(t, len(e.Output()), maxOutput)
-		for i := range e.Output() {
-			hear(&e.Output()[i].Seg)
-		}
-		e.Sent(len(e.Output()))
-		c := e.Counters()
-		require.Empty(t, c.Check())
-		require.LessOrEqual(t, int(c.Flows), cfg.MaxFlows)
-	}
-	for len(in) > 0 {
-		switch op := next(); op % 16 {
-		default: // a segment into the burst
-			j := next() & 7
-			s := &segs[n]
-			*s = wire.Segment{Tuple: tuple(j), Win: 1000, Flags: wire.Flags(next())}
-			near := func(base uint32) wire.Seq {
-				switch d := next(); {
-				case d < 250:
-					return wire.Seq(base + uint32(int32(int8(d)))/8)
-				default:
-					return wire.Seq(base + uint32(d)<<uint(d&15))
-				}
-			}
-			s.Seq, s.Ack = near(lastAck[j]), near(lastSeq[j])
-			o := next()
-			s.Len = uint32(o & 15)
-			if o&16 != 0 {
-				s.Opt.Has |= wire.HasTimestamps
-				s.Opt.TSVal = uint32(k.now/1e6) + uint32(op>>4)
-				s.Opt.TSEcr = lastTS[j] + uint32(op>>6)
-			}
-			if o&32 != 0 {
-				s.Opt.Has |= wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted
-				s.Opt.MSS, s.Opt.WScale = uint16(o)<<3, o&15
-			}
-			if n++; n == MaxBurst || op&16 == 0 {
-				settle()
-			}
-		case 7: // time
-			settle()
-			k.now += int64(next()) * int64(time.Millisecond)
-			k.advance(0)
-		case 8:
-			settle()
-			k.now += int64(next()) * int64(time.Second)
-			k.advance(0)
-		case 9:
-			settle()
-			j := next() & 7
-			tu := tuple(j)
-			if id, err := e.Connect(&tu, 0, 0); err == nil {
-				ids[j] = id
-				require.Nil(t, flows[id], "a FlowID came back")
-				flows[id] = &fuzzFlow{}
-			}
-		case 10:
-			e.Close(ids[next()&7])
-		case 11:
-			if id := ids[next()&7]; e.Abort(id) {
-				flows[id] = &fuzzFlow{true, true}
-			}
-		case 12:
-			b := next()
-			e.Send(ids[b&7], 1+int(b>>4), b&8 != 0)
-		case 14:
-			e.Release(ids[next()&7])
-		case 15:
-			settle()
-			if e.Unlisten(wire.Addr{}, 80) != nil {
-				require.NoError(t, e.Listen(wire.Addr{}, 80, 7, false))
-			}
-		case 13:
-			b := next()
-			settle()
-			tu, seq := tuple(b&7), wire.Seq(lastSeq[b&7]-1)
-			if b>>6 == 3 {
-				e.PathMTU(&tu, seq, uint32(next())<<3)
-			} else {
-				e.ICMP(tu, seq, ICMPKind(b>>3%4))
-			}
+		switch b := z.next(); b & 7 {
+		case 1:
+			z.wit.abort(ev.Flow)
+		case 2:
+			z.wit.close(ev.Flow)
+		case 3:
+			z.wit.send(ev.Flow, 1+int(b>>3), false)
+		case 4:
+			z.wit.send(ev.Flow, 1+int(b>>3), true)
 		}
 	}
-	settle()
-	// Left alone, everything but idle flows ends.
-	for range 60 {
-		k.now += int64(10 * time.Second)
-		k.advance(0)
-		settle()
+	z.wit.endBurst()
+}
+
+func (z *fuzzer) pass(d time.Duration) {
+	z.settle()
+	z.now += int64(d)
+	if !z.over {
+		z.ring.Advance(time.Unix(0, z.now))
 	}
-	c := e.Counters()
-	require.Zero(t, c.HalfOpen+c.Opening)
-	for id := range flows {
-		e.Abort(id)
+	z.e.SetClock(z.now, z.ring.Load())
+	z.e.Advance(z.now, 1+int(z.now/1e6%5))
+	z.settle()
+	z.e.Advance(z.now, 1<<20)
+	z.settle()
+}
+
+// step reads one operation.
+func (z *fuzzer) step() {
+	op := z.next()
+	b := op >> 4
+	switch op & 15 {
+	default: // a segment, which ends the burst or not
+		z.segment()
+		z.add()
+		if b&1 == 0 {
+			z.settle()
+		}
+	case 7:
+		z.pass(time.Duration(z.next()) * time.Millisecond << (b & 7))
+	case 8:
+		z.pass(time.Duration(z.next()) * time.Second << (b & 7))
+	case 9:
+		z.settle()
+		if id, err := z.wit.connect(z.tuple(b), 3); err == nil {
+			z.ids[b&7] = id
+		}
+		z.settle()
+	case 10:
+		z.wit.close(z.ids[b&7])
+	case 11:
+		if id := z.ids[b&7]; b&8 == 0 {
+			z.wit.abort(id)
+		} else {
+			z.wit.release(id)
+		}
+	case 12:
+		c := z.next()
+		z.wit.send(z.ids[b&7], 1+int(c>>1)*12, c&1 != 0)
+	case 13:
+		z.settle()
+		c := z.next()
+		s := wire.Segment{Tuple: z.tuple(b)}
+		seq := z.said[b&7].Seq + wire.Seq(int8(c)>>3)
+		z.e.ICMP(s.Tuple, seq, ICMPKind(c%3))
+		z.settle()
+	case 14:
+		if b&8 != 0 {
+			z.settle()
+			if z.e.Unlisten(wire.Addr{}, 80) != nil {
+				require.NoError(z.t, z.e.Listen(wire.Addr{}, 80, 7, false))
+			}
+			return
+		}
+		z.secret++ // refused while the last one is fresh
+		_ = z.ring.Rotate(testSecret(z.t, z.secret&15), time.Unix(0, z.now+int64(b)*1e9))
+	case 15:
+		s := z.segment()
+		z.frame(s)
 	}
-	e.EndBurst()
-	c = e.Counters()
-	require.Empty(t, c.Check())
-	require.Zero(t, c.Flows)
-	for i := range e.tab.buckets {
-		require.Zero(t, e.tab.buckets[i].meta)
+}
+
+// finish leaves the engine alone until only idle flows are left, and ends those.
+func (z *fuzzer) finish() {
+	z.over = true
+	for range 12 {
+		z.pass(35 * time.Second)
 	}
+	c := z.e.Counters()
+	require.Zero(z.t, c.HalfOpen+c.Opening)
+	for id := range z.wit.flows {
+		z.wit.abort(id)
+	}
+	z.settle()
+	z.wit.empty()
+	require.NoError(z.t, z.e.Free())
+}
+
+// FuzzEngine runs programs of segments around the edges of the live windows, time,
+// calls of the application, ICMP errors, key rotation and damaged frames.
+func FuzzEngine(f *testing.F) {
+	const (
+		syn, ack, text, fin, rst, synAck = 1 << 3, 0, 2 << 3, 3 << 3, 4 << 3, 5 << 3
+		ts, all                          = 32, 96
+	)
+	// A passive open with text, our FIN, theirs, TIME-WAIT and a new incarnation.
+	f.Add([]byte{0xf0, 0, 0, syn, 0, 0, 0, ack, 0, 0, 0, 0, 0, text, 5, 0, 0, 3, 10, 0, 0, ack, 0, 0, 0, 0, fin, 0, 0, 0, 0, syn, 0, 0x10})
+	// The same with options by a cookie.
+	f.Add([]byte{0xf2, 0, 0, syn, all, 0, 16, 0x57, 0, ack, ts, 0, 0, 0, 0, 0, text, ts + 5, 0, 0, 0})
+	// An active open, text that is sent again, an abort.
+	f.Add([]byte{0xf1, 0, 9, 0, synAck, all, 0, 0, 16, 0x57, 0, 12, 9, 8, 2, 8, 4, 11})
+	// A simultaneous open that an ICMP error and a reset meet.
+	f.Add([]byte{0xf1, 0x55, 0x39, 0, syn | 3, ts, 0, 16, 0x3d, 0, 0, rst | 3, 0, 0, 7, 200})
+	// A burst that opens, sends, closes and resets at once.
+	f.Add([]byte{0xf0, 0, 16, syn, 0, 0, 16, syn | 1, 0, 0, 0, syn | 2, 0, 0, 16, ack, 0, 0, 0, 16, text | 1, 7, 0, 0, 0, fin | 2, 0, 0, 0, 3, 4, 1})
+	// A table of one: full by TIME-WAIT, by a half-open, by cookies.
+	f.Add([]byte{0x00, 0, 9, 0, synAck, 0, 0, 0, 10, 0, fin, 0, 0, 0, 0x19, 0, syn | 2, 0, 0, 8, 70, 0, syn, 0, 0, 0x29})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > 1024 {
+			return
+		}
+		z := newFuzzer(t, in)
+		for len(z.in) > 0 {
+			z.step()
+		}
+		z.finish()
+	})
 }

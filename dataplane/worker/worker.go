@@ -439,7 +439,9 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 				cb.Data(&w.flow, w.rx.Data[j][off:off+ev.Len:off+ev.Len])
 			}
 		case handshake.EventAcked:
-			w.texts.release(ev.Flow.Index())
+			if !w.engine.Sending(ev.Flow) { // else an earlier callback has replied once more
+				w.texts.release(ev.Flow.Index())
+			}
 		case handshake.EventPeerClosed:
 			if cb.PeerClosed != nil && w.hears(ev.Flow, false) {
 				cb.PeerClosed(&w.flow)
