@@ -21,14 +21,20 @@ func (e *Engine) abort(id FlowID, seg int) bool {
 	sum := e.sumAt(idx, seg)
 	switch r.state {
 	case SynSent:
+		e.fastOpenUnanswered(r)
 		e.opening--
 		e.ctr.AttemptAborted++
 	case SynRcvd:
 		e.sendReset(r, idx, sum.TSOff) // §3.10.5: the peer may be ESTABLISHED
-		if r.flags&flagActive != 0 {
+		switch {
+		case r.flags&flagActive != 0:
 			e.opening--
 			e.ctr.AttemptAborted++
-		} else {
+		case r.handedOver():
+			e.lose(r, false)
+			e.established--
+			e.ctr.Aborted++
+		default:
 			e.ctr.HalfOpenReset++
 		}
 	default:
@@ -65,7 +71,11 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	case Established, CloseWait:
 	case SynSent:
 		return e.Abort(id)
-	case StateInvalid, Closed, Listen, SynRcvd, FinWait1, FinWait2, Closing, LastAck, TimeWait:
+	case SynRcvd:
+		if !r.handedOver() || r.flags&flagFINSent != 0 {
+			return false
+		}
+	case StateInvalid, Closed, Listen, FinWait1, FinWait2, Closing, LastAck, TimeWait:
 		return false
 	}
 	if s := e.emit(id.idx, false); s != nil {
@@ -79,14 +89,28 @@ func (e *Engine) close(id FlowID, seg int) bool {
 // window, and nothing while text is under way.
 func (e *Engine) SendRoom(id FlowID) int {
 	r := e.get(id)
-	if r == nil || (r.state != Established && r.state != CloseWait) || r.sndUna != r.sndNxt {
+	if r == nil {
 		return 0
 	}
-	n := int(r.mss)
-	if r.flags&flagTS != 0 {
-		n -= 12
+	if r.state != Established && r.state != CloseWait {
+		if r.handedOver() && r.sndNxt == r.sndUna+1 { // TFO-009
+			return min(int(r.segRoom()), int(e.slot(r).wnd))
+		}
+		return 0
 	}
-	return max(0, min(n, int(r.sndWnd())))
+	if r.sndUna != r.sndNxt {
+		return 0
+	}
+	return min(int(r.segRoom()), int(r.sndWnd()))
+}
+
+// segRoom is the text that fits into a segment: the send MSS less our option
+// bytes (ENC-005).
+func (r *record) segRoom() uint32 {
+	if r.flags&flagTS != 0 {
+		return uint32(r.mss) - 12
+	}
+	return uint32(r.mss)
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
@@ -102,6 +126,13 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	s.Len = uint32(n)
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
+	if r.state == SynRcvd { // handed over: the timer stays that of the SYN-ACK (TFO-009)
+		if fin {
+			s.Flags |= wire.FlagFIN
+			e.sentFIN(r, id.idx)
+		}
+		return true
+	}
 	if fin {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)
@@ -118,6 +149,28 @@ func (r *record) outstanding() uint32 {
 		n--
 	}
 	return n
+}
+
+// sendUnacked sends what is not acknowledged from SND.UNA on, as much as fits into
+// one segment and the peer's window, which one byte probes if it is closed. It
+// reports whether Output had room.
+func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
+	n := r.outstanding()
+	k := min(n, r.segRoom(), max(1, r.sndWnd()))
+	s := e.emit(idx, k > 0)
+	if s == nil {
+		return false
+	}
+	e.head(r, s, wire.FlagACK, tsOff)
+	s.Seq, s.Len = r.sndUna, k
+	if k > 0 {
+		s.Flags |= wire.FlagPSH
+		e.out[len(e.out)-1].Rest = n - k
+	}
+	if r.flags&flagFINSent != 0 && k == n {
+		s.Flags |= wire.FlagFIN
+	}
+	return true
 }
 
 // Advance sets the clock and fires due timers, at most budget of them and none
@@ -167,10 +220,19 @@ func (e *Engine) expire(idx uint32) {
 		limit = e.cfg.SYNACKRetries
 		if r.flags&flagActive != 0 {
 			limit = e.cfg.SYNRetries
+		} else if r.flags2&flagFastOpen != 0 {
+			limit++ // TFO-009
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
+	// The third time in a row, or the last if there are fewer (TFO-018).
+	if r.flags2&flagFastOpen != 0 && (r.retries == 2 || (r.retries < 2 && int(r.retries) >= limit)) {
+		e.blackHole(r)
+	}
 	if int(r.retries) >= limit {
+		if r.handedOver() {
+			e.lose(r, false) // goes on as any flow of the application
+		}
 		if r.state == SynRcvd && r.flags&flagActive == 0 {
 			e.ctr.HalfOpenTimedOut++
 			e.remove(idx)
@@ -203,19 +265,6 @@ func (e *Engine) expire(idx uint32) {
 		}
 	default:
 		e.ctr.DataRetrans++
-		n := r.outstanding()
-		s := e.emit(idx, n > 0)
-		if s == nil {
-			return
-		}
-		e.head(r, s, wire.FlagACK, tsOff)
-		s.Seq = r.sndUna
-		s.Len = n
-		if n > 0 {
-			s.Flags |= wire.FlagPSH
-		}
-		if r.flags&flagFINSent != 0 {
-			s.Flags |= wire.FlagFIN
-		}
+		e.sendUnacked(r, idx, tsOff)
 	}
 }

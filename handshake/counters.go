@@ -37,6 +37,8 @@ type Counters struct {
 	// PayloadBytes is text delivered in order.
 	PayloadBytes uint64
 
+	FastOpen FastOpenCounters
+
 	// Gauges.
 	HalfOpen, Opening, Flows, EstablishedNow uint64
 }
@@ -79,6 +81,7 @@ func (c *Counters) Add(o *Counters) {
 	c.CookieModeEntered += o.CookieModeEntered
 	c.SoftErrors += o.SoftErrors
 	c.PayloadBytes += o.PayloadBytes
+	c.FastOpen.add(&o.FastOpen)
 	c.HalfOpen += o.HalfOpen
 	c.Opening += o.Opening
 	c.Flows += o.Flows
@@ -103,5 +106,5 @@ func (c *Counters) Check() string {
 	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
 		return "accepted + connected = done + reset + broken + aborted + established now"
 	}
-	return ""
+	return c.FastOpen.check()
 }

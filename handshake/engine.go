@@ -33,12 +33,15 @@ const (
 
 // Out is a segment the engine starts itself. When Payload is set, the last
 // Seg.Len bytes of the text given to Send for Flow belong into it; a
-// retransmission after a partial ACK leaves out what came before. Flow may be
-// stale by the time it is sent: compare all of it, not only its Index.
+// retransmission after a partial ACK leaves out what came before. Rest is how many
+// bytes of it follow that do not fit into this segment: then the Seg.Len bytes before the last
+// Rest ones. Flow may be stale by the time it is sent: compare all of it, not
+// only its Index.
 type Out struct {
 	Seg     wire.Segment
 	Flow    FlowID
 	Payload bool
+	Rest    uint32 // only with Payload
 }
 
 // Engine is the handshake engine of one core. It belongs to one goroutine.
@@ -56,6 +59,7 @@ type Engine struct {
 
 	timers    timers
 	listeners listeners
+	fast      fastOpen
 
 	flows, halfOpen, opening, established int
 
@@ -127,6 +131,7 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	}
 	e.tab.init(b)
 	e.timers.init(&cfg)
+	e.fast.cache.init(cfg.FastOpenCache)
 	e.events = make([]Event, 0, 4*MaxBurst)
 	e.out = make([]Out, 0, maxOutput)
 
@@ -171,6 +176,7 @@ func (e *Engine) Counters() Counters {
 	c := e.ctr
 	c.HalfOpen, c.Opening = uint64(e.halfOpen), uint64(e.opening)
 	c.Flows, c.EstablishedNow = uint64(e.flows), uint64(e.established)
+	c.FastOpen.Pending, c.FastOpen.Sending = uint64(e.fast.pending), uint64(e.fast.sending)
 	return c
 }
 
@@ -338,6 +344,9 @@ func (e *Engine) emit(idx uint32, payload bool) *wire.Segment {
 	e.out = e.out[:len(e.out)+1]
 	o := &e.out[len(e.out)-1]
 	o.Flow, o.Payload = e.id(idx), payload
+	if payload {
+		o.Rest = 0
+	}
 	r := &e.recs[idx]
 	s := &o.Seg
 	e.putTuple(idx, &s.Tuple)

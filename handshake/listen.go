@@ -15,6 +15,7 @@ type listener struct {
 	addr      wire.Addr // zero: any
 	app       uint16
 	next      uint16 // in the chain of the port, 0 ends it
+	fastOpen  uint16 // index into fastOpen.queues, 0: off
 	autoClose bool
 	used      bool
 }
@@ -50,6 +51,16 @@ func (e *Engine) Listen(addr wire.Addr, port, app uint16, autoClose bool) error 
 	}
 	l.all = append(l.all, listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose, used: true})
 	l.byPort[port] = uint16(len(l.all) - 1)
+	return nil
+}
+
+// at returns the listener that was given just this address, nil if there is none.
+func (l *listeners) at(addr wire.Addr, port uint16) *listener {
+	for i := l.byPort[port]; i != 0; i = l.all[i].next {
+		if l.all[i].addr == addr {
+			return &l.all[i]
+		}
+	}
 	return nil
 }
 

@@ -110,6 +110,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	e.negotiate(r, &s.Opt)
 	r.start, r.last = e.now64, e.now64-answerSpacing
 	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	if s.Opt.Has&wire.HasFastOpen != 0 && l.fastOpen != 0 {
+		return e.fastOpenSYN(l, r, idx, s, i)
+	}
 	e.synAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -172,6 +175,12 @@ func (e *Engine) tsFirst(r *record, tsOff uint32) uint32 {
 // §3.10.7.4 with Linux's tcp_check_req where CONFORMANCE says so.
 func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 	active := r.flags&flagActive != 0
+	if r.flags2&flagFastOpen != 0 {
+		if active {
+			return e.fastOpenCrossed(r, idx, s, i)
+		}
+		return e.handedOverRcvd(r, idx, s, i)
+	}
 	// RCV.WND is what our SYN or SYN-ACK said; it could not be scaled.
 	inWindow := s.Seq.InWindow(r.rcvNxt, uint32(e.synWindow(r.flags&flagV6 == 0, r.flags&flagTS != 0)))
 	if s.Flags&wire.FlagRST != 0 {
@@ -245,21 +254,26 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
 			return e.challenge(r, s, i) // LSN-008
 		}
-		e.ctr.SynRepeats++
-		if e.now64-r.last < answerSpacing {
-			return e.count(DropRateLimited) // LSN-006
-		}
-		r.last = e.now64
-		r.flags |= flagRetrans
-		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
-		e.synAck(r, s, e.sum[i].TSOff)
-		return e.answer(Answered)
+		return e.repeatSYN(r, idx, s, i)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted
 		e.ctr.HalfOpenReplaced++
 		e.removeHashed(idx, e.sum[i].Hash)
 		return e.noRecord(s, i, nil)
 	}
 	return e.challenge(r, s, i) // LSN-010
+}
+
+// repeatSYN answers a copy of the SYN that made r (LSN-006).
+func (e *Engine) repeatSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
+	e.ctr.SynRepeats++
+	if e.now64-r.last < answerSpacing {
+		return e.count(DropRateLimited)
+	}
+	r.last = e.now64
+	r.flags |= flagRetrans
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.synAck(r, s, e.sum[i].TSOff)
+	return e.answer(Answered)
 }
 
 // establish moves a record with a proven peer to ESTABLISHED and tells so.

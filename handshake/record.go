@@ -23,7 +23,8 @@ const (
 	flagAutoClose = 1 << iota // answer the peer's FIN with ours at once
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
-	flagText                  // text given to Send is not yet acknowledged
+	flagText                  // text given to Send or ConnectText is not yet acknowledged
+	flagFastOpen              // handed over before the peer's ACK, or an open with text: see fastopen.go and fastopen_client.go
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,
