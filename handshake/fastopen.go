@@ -242,12 +242,10 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 		return e.resetFor(s) // LSN-013
 	}
 	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
+		// Not only SYN-ACKs went out, so a TSval up to now may come back.
 		off := e.sum[i].TSOff
-		last := off + e.timers.armedAt(r)
-		if spoke {
-			last = cookie.TSVal(off, e.now)
-		}
-		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-e.tsFirst(r, off)) < 0 || int32(last-s.Opt.TSEcr) < 0) || r.paws(s) {
+		first, now := e.tsFirst(r, off), cookie.TSVal(off, e.now)
+		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(now-s.Opt.TSEcr) < 0) || r.paws(s) {
 			return e.challengeAlways(r, s, i) // LSN-018, LSN-019
 		}
 	}
