@@ -104,7 +104,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 		return e.count(DropBadFlags) // ACT-006
 	}
 	// fourth: SYN
-	if r.flags2&flagFastOpen != 0 {
+	if r.flags&flagFastOpen != 0 {
 		return e.fastOpenAnswered(r, idx, s, i, ackOK)
 	}
 	v4 := r.flags&flagV6 == 0

@@ -94,23 +94,28 @@ func (e *Engine) SendRoom(id FlowID) int {
 	}
 	if r.state != Established && r.state != CloseWait {
 		if r.handedOver() && r.sndNxt == r.sndUna+1 { // TFO-009
-			return min(int(r.segRoom()), int(e.slot(r).wnd))
+			return int(min(r.segment(), uint32(e.slot(r).wnd)))
 		}
 		return 0
 	}
 	if r.sndUna != r.sndNxt {
 		return 0
 	}
-	return min(int(r.segRoom()), int(r.sndWnd()))
+	return int(min(r.segment(), r.sndWnd()))
 }
 
-// segRoom is the text that fits into a segment: the send MSS less our option
-// bytes (ENC-005).
-func (r *record) segRoom() uint32 {
+// optionBytes is the room that options take in each segment with text.
+func (r *record) optionBytes() uint32 {
 	if r.flags&flagTS != 0 {
-		return uint32(r.mss) - 12
+		return 12
 	}
-	return uint32(r.mss)
+	return 0
+}
+
+// segment is the most text in one segment: option bytes come out of the MSS, which
+// is announced without them (ENC-005).
+func (r *record) segment() uint32 {
+	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
@@ -124,6 +129,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	s := e.emit(id.idx, true)
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
+	e.out[len(e.out)-1].Text = s.Len
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
 	if r.state == SynRcvd { // handed over: the timer stays that of the SYN-ACK (TFO-009)
@@ -156,16 +162,16 @@ func (r *record) outstanding() uint32 {
 // reports whether Output had room.
 func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
 	n := r.outstanding()
-	k := min(n, r.segRoom(), max(1, r.sndWnd()))
+	k := min(n, r.segment(), max(1, r.sndWnd()))
 	s := e.emit(idx, k > 0)
 	if s == nil {
 		return false
 	}
 	e.head(r, s, wire.FlagACK, tsOff)
 	s.Seq, s.Len = r.sndUna, k
+	e.out[len(e.out)-1].Text = n
 	if k > 0 {
 		s.Flags |= wire.FlagPSH
-		e.out[len(e.out)-1].Rest = n - k
 	}
 	if r.flags&flagFINSent != 0 && k == n {
 		s.Flags |= wire.FlagFIN
@@ -220,13 +226,13 @@ func (e *Engine) expire(idx uint32) {
 		limit = e.cfg.SYNACKRetries
 		if r.flags&flagActive != 0 {
 			limit = e.cfg.SYNRetries
-		} else if r.flags2&flagFastOpen != 0 {
+		} else if r.flags&flagFastOpen != 0 {
 			limit++ // TFO-009
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	// The third time in a row, or the last if there are fewer (TFO-018).
-	if r.flags2&flagFastOpen != 0 && (r.retries == 2 || (r.retries < 2 && int(r.retries) >= limit)) {
+	if r.flags&flagFastOpen != 0 && (r.retries == 2 || (r.retries < 2 && int(r.retries) >= limit)) {
 		e.blackHole(r)
 	}
 	if int(r.retries) >= limit {

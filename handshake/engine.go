@@ -31,17 +31,16 @@ const (
 	Answer
 )
 
-// Out is a segment the engine starts itself. When Payload is set, the last
-// Seg.Len bytes of the text given to Send for Flow belong into it; a
-// retransmission after a partial ACK leaves out what came before. Rest is how many
-// bytes of it follow that do not fit into this segment: then the Seg.Len bytes before the last
-// Rest ones. Flow may be stale by the time it is sent: compare all of it, not
-// only its Index.
+// Out is a segment the engine starts itself. When Payload is set, Seg.Len bytes
+// of the text given to Send or ConnectText for Flow belong into it, beginning Text bytes before
+// its end: a retransmission leaves out what has been acknowledged, and what does
+// not fit into one segment follows in others. Flow may be stale by the time it is
+// sent: compare all of it, not only its Index.
 type Out struct {
 	Seg     wire.Segment
 	Flow    FlowID
+	Text    uint32 // only with Payload
 	Payload bool
-	Rest    uint32 // only with Payload
 }
 
 // Engine is the handshake engine of one core. It belongs to one goroutine.
@@ -344,9 +343,6 @@ func (e *Engine) emit(idx uint32, payload bool) *wire.Segment {
 	e.out = e.out[:len(e.out)+1]
 	o := &e.out[len(e.out)-1]
 	o.Flow, o.Payload = e.id(idx), payload
-	if payload {
-		o.Rest = 0
-	}
 	r := &e.recs[idx]
 	s := &o.Seg
 	e.putTuple(idx, &s.Tuple)

@@ -73,7 +73,7 @@ func (e *Engine) Info(ev *Event) Info {
 		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
 		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
-		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0, FastOpen: ev.FastOpen,
+		Active: r.flags&flagActive != 0, Cookie: r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen, Retrans: r.flags&flagRetrans != 0, FastOpen: ev.FastOpen,
 	}
 	if r.handedOver() {
 		i.SndWnd = uint32(e.slot(r).wnd)

@@ -110,7 +110,7 @@ func (q *fastQueue) room(nowMS uint32) bool {
 // handedOver reports whether the application has r although the peer has
 // acknowledged nothing yet.
 func (r *record) handedOver() bool {
-	return r.flags2&flagFastOpen != 0 && r.state == SynRcvd && r.flags&flagActive == 0
+	return r.flags&flagFastOpen != 0 && r.state == SynRcvd && r.flags&flagActive == 0
 }
 
 // slot is that of a record that is handed over.
@@ -159,7 +159,7 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	f.queues[l.fastOpen].pending++
 	f.pending++
 	e.leaveHalfOpen(r)
-	r.flags2 |= flagFastOpen
+	r.flags |= flagFastOpen
 	r.wnd = n
 	e.established++
 	e.ctr.Accepted++
@@ -189,7 +189,7 @@ func (e *Engine) leave(r *record, reset bool) {
 	f.pending--
 	r.wnd = slot.wnd >> r.peerShift()
 	slot.next, f.free = f.free, n
-	r.flags2 &^= flagFastOpen
+	r.flags &^= flagFastOpen
 	r.state = Established
 	if r.flags&flagFINSent != 0 {
 		r.state = FinWait1

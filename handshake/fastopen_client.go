@@ -44,11 +44,7 @@ func (e *Engine) ConnectText(t *wire.Tuple, app, path uint16, n int) (FlowID, er
 		return id, err
 	}
 	r := &e.recs[id.idx]
-	r.flags2 |= flagFastOpen
-	if n > 0 {
-		r.flags2 |= flagText
-	}
-	r.wnd = uint16(n)
+	r.textOpen(uint16(n))
 	if e.fast.cache.sets == nil {
 		return id, nil
 	}
@@ -81,7 +77,7 @@ func (e *Engine) fastOpenOption(r *record, o *Out, t *wire.Tuple) {
 	if k == 0 {
 		return
 	}
-	o.Payload, o.Rest = true, uint32(r.wnd-k)
+	o.Payload, o.Text = true, uint32(r.wnd)
 	s.Len = uint32(k)
 	r.sndNxt += wire.Seq(k)
 	e.fast.sending++
@@ -93,15 +89,16 @@ func (e *Engine) fastOpenOption(r *record, o *Out, t *wire.Tuple) {
 func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int, ackOK bool) Action {
 	held, how, iss, nxt := r.wnd, r.shifts, r.sndUna, r.sndNxt
 	in := *s
-	r.flags2 &^= flagFastOpen | flagText
+	r.flags &^= flagFastOpen
+	r.flags2 &^= flagText
 	r.wnd, r.shifts = 0, 0
 	if ackOK {
 		r.sndNxt = s.Ack
 	}
 	act := e.synSent(r, idx, s, i)
 	if r.state == SynSent { // an impossible timestamp: nothing happened
-		r.wnd, r.shifts, r.sndNxt = held, how, nxt
-		r.flags2 |= flagFastOpen | textFlag(held)
+		r.shifts, r.sndNxt = how, nxt
+		r.textOpen(held)
 		return act
 	}
 	onSYN := nxt != iss+1
@@ -113,8 +110,7 @@ func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int,
 			e.ctr.FastOpen.Declined++
 		}
 		if held > 0 {
-			r.wnd = held
-			r.flags2 |= flagFastOpen | flagText
+			r.textOpen(held)
 		}
 		return act
 	}
@@ -127,7 +123,7 @@ func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int,
 	}
 	if how&fastAsked != 0 {
 		e.learn(r, &in, how, onSYN, taken)
-		r.flags2 |= flagFastOpen
+		r.flags |= flagFastOpen
 		if in.Len > 0 || in.Flags&wire.FlagFIN != 0 { // a server that answers as fast (RFC 7413 §4.2.2)
 			e.ctr.Outcome[Answered]-- // counted once more
 			*s = in
@@ -144,11 +140,13 @@ func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int,
 	return act
 }
 
-func textFlag(held uint16) uint8 {
+// textOpen marks r as an open with held bytes of text, before it is established.
+func (r *record) textOpen(held uint16) {
+	r.wnd = held
+	r.flags |= flagFastOpen
 	if held > 0 {
-		return flagText
+		r.flags2 |= flagText
 	}
-	return 0
 }
 
 // sendHeld sends what the SYN of an established flow did not bring over, at once
@@ -203,7 +201,8 @@ func (e *Engine) learn(r *record, in *wire.Segment, how uint8, onSYN, taken bool
 // peer may acknowledge includes the text that stood on our SYN.
 func (e *Engine) fastOpenCrossed(r *record, idx uint32, s *wire.Segment, i int) Action {
 	held, iss, nxt := r.wnd, r.sndUna, r.sndNxt
-	r.flags2 &^= flagFastOpen | flagText
+	r.flags &^= flagFastOpen
+	r.flags2 &^= flagText
 	r.sndNxt = iss + 1
 	if s.Flags&wire.FlagACK != 0 && iss.Less(s.Ack) && s.Ack.LessEq(nxt) {
 		r.sndNxt = s.Ack
@@ -211,8 +210,8 @@ func (e *Engine) fastOpenCrossed(r *record, idx uint32, s *wire.Segment, i int) 
 	act := e.synRcvd(r, idx, s, i)
 	switch r.state {
 	case SynRcvd:
-		r.wnd, r.sndNxt = held, nxt
-		r.flags2 |= flagFastOpen | flagText
+		r.sndNxt = nxt
+		r.textOpen(held)
 	case Established, CloseWait:
 		e.sendHeld(r, idx, i, iss, held)
 	case StateInvalid, Closed, Listen, SynSent, FinWait1, FinWait2, Closing, LastAck, TimeWait:
@@ -245,6 +244,8 @@ func (e *Engine) blackHole(r *record) {
 
 // fastOpenHeard is told of the first text on a flow that asked for Fast Open.
 func (e *Engine) fastOpenHeard(r *record) {
-	r.flags2 &^= flagFastOpen
-	e.fast.failures = 0
+	if r.flags&flagActive != 0 {
+		r.flags &^= flagFastOpen
+		e.fast.failures = 0
+	}
 }

@@ -39,7 +39,7 @@ func TestTFO_014_016_ClientWithCookie(t *testing.T) {
 		require.Equal(t, FastOpenCounters{Asked: 1, Learned: 1}, k.e.Counters().FastOpen)
 		k.play("connect 100 | S seq=0 len=100 tfo=a1a2a3a4a5a6a7a8 !exp | SYN-SENT")
 		require.True(t, k.outs[0].Payload)
-		require.Zero(t, k.outs[0].Rest)
+		require.EqualValues(t, 100, k.outs[0].Text)
 		require.EqualValues(t, 1, k.e.Counters().FastOpen.Sending)
 		k.play("+20ms | -\n SA seq=0 ack=101 mss=1000 | A seq=101 ack=1 len=0 | ESTABLISHED | established fast, acked")
 		require.Equal(t, 20*time.Millisecond, k.info.RTT, "RTX-007: from SYN to SYN-ACK")
@@ -57,9 +57,9 @@ func TestTFO_014_016_ClientWithCookie(t *testing.T) {
 		k := fastClient(t, Config{})
 		k.learn()
 		k.play("connect 1400 | S len=960 | SYN-SENT") // the cached MSS of 1000 less all options
-		require.EqualValues(t, 440, k.outs[0].Rest)
+		require.EqualValues(t, 1400, k.outs[0].Text)
 		k.play("SA seq=0 ack=961 mss=1000 | - & PA seq=961 ack=1 len=440 | ESTABLISHED | established fast")
-		require.Zero(t, k.outs[0].Rest)
+		require.EqualValues(t, 440, k.outs[0].Text)
 		k.play("A seq=1 ack=1401 | - | ESTABLISHED | acked")
 		k = fastClient(t, Config{})
 		require.Equal(t, 1448, k.e.TextRoom(peer4))
@@ -219,9 +219,9 @@ func TestTFO_016_Fallback(t *testing.T) {
 			connect 1400               | S tfo= | SYN-SENT
 			SA ack=1 mss=600 win=60000 | - & PA seq=1 len=600 | ESTABLISHED | established
 		`)
-		require.EqualValues(t, 800, k.outs[0].Rest)
+		require.EqualValues(t, 1400, k.outs[0].Text)
 		k.play("+1.1s | PA seq=1 len=600\n A seq=1 ack=601 win=500 | - & PA seq=601 len=500")
-		require.EqualValues(t, 300, k.outs[0].Rest)
+		require.EqualValues(t, 800, k.outs[0].Text)
 		k.play(`
 			A seq=1 ack=1101 win=0 | - & PA seq=1101 len=1
 			A seq=1 ack=1102 win=0 | -

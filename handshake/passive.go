@@ -175,7 +175,7 @@ func (e *Engine) tsFirst(r *record, tsOff uint32) uint32 {
 // §3.10.7.4 with Linux's tcp_check_req where CONFORMANCE says so.
 func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 	active := r.flags&flagActive != 0
-	if r.flags2&flagFastOpen != 0 {
+	if r.flags&flagFastOpen != 0 {
 		if active {
 			return e.fastOpenCrossed(r, idx, s, i)
 		}

@@ -16,6 +16,10 @@ const (
 	flagCookie              // established by a cookie
 	flagRetrans             // the handshake segment was retransmitted
 	flagFINSent             // SND.NXT includes our FIN
+
+	// What cookies of SYNs cannot be: in a passive SYN-RECEIVED, handed over before the peer's
+	// ACK (fastopen.go); in an active record, an open with text (fastopen_client.go).
+	flagFastOpen = flagCookie
 )
 
 // Bits of record.flags2.
@@ -24,7 +28,6 @@ const (
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
 	flagText                  // text given to Send or ConnectText is not yet acknowledged
-	flagFastOpen              // handed over before the peer's ACK, or an open with text: see fastopen.go and fastopen_client.go
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,

@@ -67,7 +67,7 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 			e.peerReset(r, idx, i)
 			return e.count(Consumed)
 		case s.Seq.InWindow(r.rcvNxt, wnd+1): // RST-002
-			if r.flags2&flagFastOpen != 0 {
+			if r.flags&flagFastOpen != 0 {
 				e.blackHole(r) // TFO-018
 			}
 			return e.challenge(r, s, i)
@@ -135,7 +135,7 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 
 // acked takes an ACK of something new: SND.UNA moves. It reports whether the flow ended.
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
-	was := r.outstanding()
+	cut := r.outstanding() > r.segment() // more than what was under way
 	r.sndUna = s.Ack
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
@@ -144,7 +144,7 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
 		r.retries = 0
 		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
-		if was > r.segRoom() { // more than the one segment that was under way
+		if cut {
 			e.sendUnacked(r, idx, e.sum[i].TSOff)
 		}
 		return false
@@ -174,7 +174,7 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 	off := uint32(r.rcvNxt - s.Seq)
 	if r.rcvNxt.Less(s.Seq) {
-		if r.flags2&flagFastOpen != 0 && s.Len == 0 {
+		if r.flags&flagFastOpen != 0 && s.Len == 0 {
 			e.blackHole(r) // TFO-018: a FIN whose text is missing
 		}
 		e.ack(r, s, i)
@@ -189,7 +189,7 @@ func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 		return e.answer(Answered)
 	}
 	if n := s.Len; off < n {
-		if r.flags2&flagFastOpen != 0 {
+		if r.flags&flagFastOpen != 0 {
 			e.fastOpenHeard(r)
 		}
 		n -= off
