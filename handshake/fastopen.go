@@ -20,8 +20,9 @@ import (
 // anything keeps its place (RFC 7413 §5.1): spoofing costs the attacker the limit.
 const fastOpenPenalty = uint32(60 * time.Second / time.Millisecond)
 
-// maxFastOpen bounds the places of all listeners together: record.wnd names one.
-const maxFastOpen = 65535
+// MaxFastOpen bounds the flows of all listeners that are handed over and not yet
+// acknowledged: record.wnd names their places.
+const MaxFastOpen = 65535
 
 // ErrNoListener is returned by FastOpen for an address nobody listens on.
 var ErrNoListener = errors.New("handshake: no listener at that address")
@@ -78,8 +79,8 @@ func (e *Engine) FastOpen(addr wire.Addr, port uint16, pending int) error {
 	}
 	q := &f.queues[l.fastOpen]
 	more := pending - len(q.resets)
-	if pending < 0 || len(f.slots)-1+max(more, 0) > maxFastOpen {
-		return fmt.Errorf("handshake: Fast Open limit %d on port %d: want 0..%d over all listeners", pending, port, maxFastOpen)
+	if pending < 0 || len(f.slots)-1+max(more, 0) > MaxFastOpen {
+		return fmt.Errorf("handshake: Fast Open limit %d on port %d: want 0..%d over all listeners", pending, port, MaxFastOpen)
 	}
 	q.limit = pending
 	if more <= 0 {

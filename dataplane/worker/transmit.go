@@ -59,9 +59,10 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 	b = b[:cap(b)]
 	var text []byte
 	if out.Payload {
-		if text = w.texts.tail(out.Flow.Index(), out.Seg.Len); text == nil {
+		if text = w.texts.tail(out.Flow.Index(), out.Text); text == nil {
 			return // the flow ended since
 		}
+		text = text[:out.Seg.Len]
 	}
 	n := to.put(b, w.mac, out.Seg.Local.Is4())
 	m := 0
