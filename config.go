@@ -56,6 +56,9 @@ type Config struct {
 	// CookieEpoch is the life of a cookie key; a cookie lives one to two of
 	// them. 0: one minute.
 	CookieEpoch time.Duration
+	// FastOpen makes and checks Fast Open cookies for listeners with Callbacks.FastOpen, as to agree
+	// with Linux hosts (cookie.NewLinuxFastOpen). Nil: they come from Secret.
+	FastOpen *cookie.FastOpen
 	// Polling is how workers wait for frames. By default they poll without pause on ports
 	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling

@@ -29,7 +29,8 @@ type Report struct {
 	DrainS      float64 `json:"drain_s"`
 	Seed        uint64  `json:"seed"`
 	Close       string  `json:"close"`
-	Cookies     string  `json:"cookies"` // policy of our server; empty with Connect
+	FastOpen    bool    `json:"fast_open"` // opens with text
+	Cookies     string  `json:"cookies"`   // policy of our server; empty with Connect
 	Polling     string  `json:"polling"`
 	Pinned      bool    `json:"pinned"`
 

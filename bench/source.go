@@ -249,7 +249,7 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 // open opens one flow. Otherwise it returns when to try again.
 func (c *client) open(w *worker.Worker, now int64) (next int64) {
 	for range portTries {
-		id, err := w.Connect(c.tuples.next(), c.app)
+		id, err := c.connect(w)
 		if err == nil {
 			c.opened(now, id)
 			return 0
@@ -259,7 +259,7 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 			c.misses++
 		case errors.Is(err, handshake.ErrOutputFull):
 			return now
-		case errors.Is(err, handshake.ErrTableFull):
+		case errors.Is(err, handshake.ErrTableFull), errors.Is(err, worker.ErrNoText):
 			c.ctr.tableFull++
 			return now + poolRetry
 		default:
@@ -273,6 +273,17 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 	c.misses = 0
 	c.ctr.exhausted++
 	return now + poolRetry
+}
+
+// fastText is what FastOpen sends: about the size of a small request.
+var fastText = []byte("fastsyn bench: text that may come twice, as Fast Open has it. \r\n")
+
+func (c *client) connect(w *worker.Worker) (handshake.FlowID, error) {
+	t := c.tuples.next()
+	if c.job.cfg.FastOpen {
+		return w.ConnectText(t, c.app, fastText)
+	}
+	return w.Connect(t, c.app)
 }
 
 // opened counts an open, and how late it is by the schedule.

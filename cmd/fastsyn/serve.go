@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
@@ -25,7 +26,9 @@ type serveFlags struct {
 	secretFile string
 	polling    string
 	pin        string
-	spare      []int // CPUs for workers that nobody else places
+	fastOpen   int
+	fastKey    string // file
+	spare      []int  // CPUs for workers that nobody else places
 	print      bool
 	quiet      bool
 	json       string
@@ -56,6 +59,9 @@ Applications:
   # Answer one request per connection, never keep a half-open one.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
 
+  # Requests that may be repeated, with their text on the SYN.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --fastopen
+
   # A fleet that accepts each other's cookies: the file holds 16 random bytes or more.
   fastsyn serve --port 'afpacket:veth0?queues=2' --addr 10.0.0.2/24 --listen :80 --secret-file /etc/fastsyn/secret`,
 		Args: noArgs,
@@ -70,6 +76,9 @@ Applications:
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
+	f.IntVar(&o.fastOpen, "fastopen", 0, "take text on SYNs (RFC 7413), for up to this many flows per worker and listener whose peer is not proved yet;\nwithout a number 256. A SYN may come twice: only for requests that may be repeated")
+	f.Lookup("fastopen").NoOptDefVal = "256"
+	f.StringVar(&o.fastKey, "fastopen-key-file", "", "file with Fast Open keys as in Linux's net.ipv4.tcp_fastopen_key, to agree with Linux hosts (default: from the secret)")
 	optionFlags(cmd, &e.NoTimestamps, &e.NoSACK, &e.NoWScale)
 	f.IntVar(&e.MaxFlows, "max-flows", 0, "records per worker: half-open, established, TIME-WAIT (0: 65536)")
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
@@ -111,6 +120,12 @@ func (o *serveFlags) check() error {
 	if err := oneOf("cookies", o.cookies, "never", "always", "pressure"); err != nil {
 		return err
 	}
+	if o.fastOpen < 0 || o.fastOpen > handshake.MaxFastOpen {
+		return usagef("--fastopen %d: want 0 (off) to %d flows", o.fastOpen, handshake.MaxFastOpen)
+	}
+	if o.fastKey != "" && o.fastOpen == 0 {
+		return usagef("--fastopen-key-file: there is no --fastopen to use it for")
+	}
 	if o.cfg.Engine.SYNACKRetries == 0 {
 		o.cfg.Engine.SYNACKRetries = -1
 	}
@@ -143,6 +158,15 @@ func (o *serveFlags) flags() (err error) {
 		return err
 	}
 	o.cfg.Engine.CookieFleet = found // another node may have sent the SYN-ACK
+	if o.fastKey != "" {
+		text, err := readSecret("--fastopen-key-file", o.fastKey)
+		if err != nil {
+			return err
+		}
+		if o.cfg.FastOpen, err = cookie.NewLinuxFastOpen(string(text)); err != nil {
+			return fmt.Errorf("--fastopen-key-file %s: %w", o.fastKey, err)
+		}
+	}
 	return nil
 }
 
@@ -245,7 +269,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
 	// A FIN that comes with the request must not close before the reply is out.
-	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once"}
+	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once", FastOpen: o.fastOpen}
 	if o.print {
 		cb.Established = p.established
 	}

@@ -100,6 +100,11 @@ func (r *serveReport) writeText(w io.Writer) error {
 		"handshakes", h.SYNACKs, h.OK, h.Accepted, h.Reset, h.TimedOut, h.Replaced, h.NoRoom, h.Pending)
 	fmt.Fprintf(&b, "%-11s %d accepted = %d done + %d reset by the peer + %d aborted + %d broken + %d open\n",
 		"flows", h.Accepted, c["done"], c["reset"], c["aborted"], c["broken"], c["established_now"])
+	if c["fast_open_accepted"]+c["fast_open_requests"]+c["fast_open_bad_cookies"]+c["fast_open_full"] > 0 {
+		fmt.Fprintf(&b, "%-11s %d accepted = %d confirmed + %d failed + %d pending; %d cookies on request, %d for wrong ones, %d without room\n", "fast open",
+			c["fast_open_accepted"], c["fast_open_confirmed"], c["fast_open_failed"], c["fast_open_pending_now"],
+			c["fast_open_requests"], c["fast_open_bad_cookies"], c["fast_open_full"])
+	}
 	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"])
 	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(list(r.Drops), "none"))
 	if s := list(r.Device); s != "" {
