@@ -227,7 +227,8 @@ func (e *Engine) expire(idx uint32) {
 		if r.flags&flagActive != 0 {
 			limit = e.cfg.SYNRetries
 		} else if r.flags&flagFastOpen != 0 {
-			limit++ // TFO-009
+			e.expireHandedOver(r, idx)
+			return
 		}
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
@@ -236,9 +237,6 @@ func (e *Engine) expire(idx uint32) {
 		e.blackHole(r)
 	}
 	if int(r.retries) >= limit {
-		if r.handedOver() {
-			e.lose(r, false) // goes on as any flow of the application
-		}
 		if r.state == SynRcvd && r.flags&flagActive == 0 {
 			e.ctr.HalfOpenTimedOut++
 			e.remove(idx)

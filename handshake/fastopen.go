@@ -162,6 +162,7 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	e.leaveHalfOpen(r)
 	r.flags |= flagFastOpen
 	r.wnd = n
+	e.timers.arm(e.recs, idx, backoff(0), e.nowMS) // no longer among the half-opens
 	e.established++
 	e.ctr.Accepted++
 	e.ctr.FastOpen.Accepted++
@@ -230,7 +231,7 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 			return e.resetFor(s)
 		case s.Flags&(wire.FlagACK|wire.FlagFIN) == 0 && s.Seq == slot.irs &&
 			(r.flags&flagTS == 0 || s.Opt.Has&wire.HasTimestamps == 0 || !r.paws(s)):
-			return e.repeatSYN(r, idx, s, i) // TFO-010: with its text or without
+			return e.repeatFastSYN(r, idx, s, i) // TFO-010: with its text or without
 		}
 		// A peer that restarted resets what our ACK tells it of (RST-016): unlike
 		// LSN-009, an application holds this one.
@@ -247,13 +248,44 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 		off := e.sum[i].TSOff
 		first, now := e.tsFirst(r, off), cookie.TSVal(off, e.now)
 		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(now-s.Opt.TSEcr) < 0) || r.paws(s) {
-			return e.challengeAlways(r, s, i) // LSN-018, LSN-019
+			return e.unacceptable(r, s, i, s.Len != 0) // LSN-018, LSN-019
 		}
 	}
 	if !acceptable(s, r.rcvNxt, wnd) {
-		return e.challengeAlways(r, s, i) // LSN-014; TFO-010: also what holds only text that we have
+		return e.unacceptable(r, s, i, s.Len != 0) // LSN-014; TFO-010: also what holds only text that we have
 	}
 	return e.confirmed(r, idx, s, i)
+}
+
+// repeatFastSYN answers a copy of the SYN that r was handed over by: the same
+// SYN-ACK, at most once per 500 ms.
+func (e *Engine) repeatFastSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
+	e.ctr.SynRepeats++
+	if e.now64-r.last < answerSpacing {
+		return e.count(DropRateLimited)
+	}
+	r.last = e.now64
+	r.flags |= flagRetrans
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.synAck(r, s, e.sum[i].TSOff)
+	return e.answer(Answered)
+}
+
+// expireHandedOver repeats the SYN-ACK, once more than that of a half-open, and
+// nothing that the application has sent (TFO-009).
+func (e *Engine) expireHandedOver(r *record, idx uint32) {
+	if int(r.retries) > e.cfg.SYNACKRetries {
+		e.lose(r, false)
+		e.ended(idx, -1, ReasonTimedOut)
+		return
+	}
+	r.retries++
+	r.flags |= flagRetrans
+	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.ctr.SynAckRetrans++
+	if s := e.emit(idx, false); s != nil {
+		e.synAck(r, s, e.sumOf(idx).TSOff)
+	}
 }
 
 // confirmed takes the ACK that completes the handshake.

@@ -412,9 +412,10 @@ func TestLSN_012to019_HandedOver(t *testing.T) {
 		A seq=101 ack=0 ts=1000          | R seq=0 | SYN-RECEIVED
 		. seq=101 len=5                  | - | SYN-RECEIVED            # VAL-020
 		A seq=0 ack=1 ts=1000            | A ack=101 | SYN-RECEIVED    # LSN-014
-		A seq=101 ack=1 ts=1000 ecr=first-1 | A ack=101 | SYN-RECEIVED # LSN-018
-		A seq=101 ack=1 ts=1000 ecr=last+1  | A ack=101 | SYN-RECEIVED # not sent yet
-		A seq=101 ack=1 ts=999           | A ack=101 | SYN-RECEIVED    # LSN-019
+		A seq=0 ack=1 ts=1000            | - | SYN-RECEIVED            # RST-008: twice a second if it has no text
+		A seq=101 ack=1 ts=1000 len=1 ecr=first-1 | A ack=101 | SYN-RECEIVED # LSN-018
+		A seq=101 ack=1 ts=1000 len=1 ecr=last+1  | A ack=101 | SYN-RECEIVED # not sent yet
+		A seq=101 ack=1 ts=999 len=1     | A ack=101 | SYN-RECEIVED    # LSN-019
 		+501ms                           | -
 		SA seq=0 ack=1 ts=1000           | A ack=101 | SYN-RECEIVED    # LSN-017
 		SA seq=0 ack=2 ts=1000           | R seq=2 | SYN-RECEIVED
@@ -430,7 +431,7 @@ func TestLSN_012to019_HandedOver(t *testing.T) {
 	k.play(fastOpenedTS + `
 		+30ms                               | -
 		send 10                             | PA seq=1 ack=101 len=10
-		A seq=101 ack=11 ts=1001 ecr=last+1 | A ack=101 | SYN-RECEIVED
+		A seq=101 ack=11 ts=1001 ecr=last+1 | A ack=101 | SYN-RECEIVED # LSN-018
 		A seq=101 ack=11 ts=1001 ecr=last   | - | ESTABLISHED | confirmed, acked
 	`)
 	require.EqualValues(t, 0, k.e.Counters().FastOpen.Pending)

@@ -254,26 +254,21 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
 			return e.challenge(r, s, i) // LSN-008
 		}
-		return e.repeatSYN(r, idx, s, i)
+		e.ctr.SynRepeats++
+		if e.now64-r.last < answerSpacing {
+			return e.count(DropRateLimited) // LSN-006
+		}
+		r.last = e.now64
+		r.flags |= flagRetrans
+		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+		e.synAck(r, s, e.sum[i].TSOff)
+		return e.answer(Answered)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted
 		e.ctr.HalfOpenReplaced++
 		e.removeHashed(idx, e.sum[i].Hash)
 		return e.noRecord(s, i, nil)
 	}
 	return e.challenge(r, s, i) // LSN-010
-}
-
-// repeatSYN answers a copy of the SYN that made r (LSN-006).
-func (e *Engine) repeatSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
-	e.ctr.SynRepeats++
-	if e.now64-r.last < answerSpacing {
-		return e.count(DropRateLimited)
-	}
-	r.last = e.now64
-	r.flags |= flagRetrans
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
-	e.synAck(r, s, e.sum[i].TSOff)
-	return e.answer(Answered)
 }
 
 // establish moves a record with a proven peer to ESTABLISHED and tells so.
