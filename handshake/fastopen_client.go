@@ -12,10 +12,12 @@ import (
 // the peer's SYN. Once the flow is established, flagFastOpen means that the SYN had
 // the option and that no text came yet: what may show a black hole (TFO-018).
 
-// What the SYN of a record in SYN-SENT carried: bits of record.shifts.
+// What the SYN of a record in SYN-SENT carried: bits of record.shifts, where the
+// peer's shift will be.
 const (
-	fastAsked = 1 << iota // the option
-	fastExp               // in its experimental form
+	fastAsked = 0x10 // the option
+	fastExp   = 0x20 // in its experimental form
+	fastHow   = fastAsked | fastExp
 )
 
 // ErrTextTooLong is returned by ConnectText for more than one segment of text.
@@ -61,7 +63,7 @@ func (e *Engine) fastOpenOption(r *record, o *Out, t *wire.Tuple) {
 	s := &o.Seg
 	s.Opt.Has |= wire.HasFastOpen
 	s.Opt.TFOLen = 0
-	r.shifts = fastAsked
+	r.shifts |= fastAsked
 	p := e.fastPeer(t)
 	if p != nil && p.flags&(fastPeerExp|fastPeerTryExp) != 0 {
 		s.Opt.Has |= wire.FastOpenExp
@@ -87,17 +89,19 @@ func (e *Engine) fastOpenOption(r *record, o *Out, t *wire.Tuple) {
 // fastOpenAnswered is SYN-SENT with text to send, for a segment with SYN and, if
 // it has ACK, a good one. It leaves the handshake to synSent.
 func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int, ackOK bool) Action {
-	held, how, iss, nxt := r.wnd, r.shifts, r.sndUna, r.sndNxt
+	held, how, iss, nxt := r.wnd, r.shifts&fastHow, r.sndUna, r.sndNxt
 	in := *s
 	r.flags &^= flagFastOpen
 	r.flags2 &^= flagText
-	r.wnd, r.shifts = 0, 0
+	r.wnd = 0
+	r.shifts &^= fastHow
 	if ackOK {
 		r.sndNxt = s.Ack
 	}
 	act := e.synSent(r, idx, s, i)
 	if r.state == SynSent { // an impossible timestamp: nothing happened
-		r.shifts, r.sndNxt = how, nxt
+		r.sndNxt = nxt
+		r.shifts |= how
 		r.textOpen(held)
 		return act
 	}
