@@ -22,7 +22,7 @@ type fastPeer struct {
 	remote, local wire.Addr
 	cookie        [16]byte
 	used          uint32 // ms
-	mss           uint16 // as the server announced it
+	mss           uint16 // what the server and the path take
 	n             uint8  // bytes of cookie; 0: none
 	flags         uint8
 	_             [8]byte

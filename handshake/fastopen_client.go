@@ -166,7 +166,7 @@ func (e *Engine) sendHeld(r *record, idx uint32, i int, iss wire.Seq, held uint1
 		e.event(EventAcked, idx, i)
 		return false
 	}
-	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	e.timers.arm(e.recs, idx, backoff(0), e.nowMS)
 	return e.sendUnacked(r, idx, e.sum[i].TSOff)
 }
 
@@ -175,13 +175,7 @@ func (e *Engine) learn(r *record, in *wire.Segment, how uint8, onSYN, taken bool
 	has, n := in.Opt.Has, in.Opt.TFOLen
 	given := has&wire.HasFastOpen != 0 && n > 0
 	p := e.fastPeerFor(&in.Tuple)
-	p.mss = 536
-	if !in.Remote.Is4() {
-		p.mss = 1220
-	}
-	if has&wire.HasMSS != 0 {
-		p.mss = max(in.Opt.MSS, 48)
-	}
+	p.mss = r.mss
 	switch {
 	case given: // also after the SYN was repeated without asking (TFO-015)
 		e.ctr.FastOpen.Learned++
