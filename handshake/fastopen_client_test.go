@@ -186,7 +186,7 @@ func TestTFO_016_Fallback(t *testing.T) {
 			SA ack=102              | R seq=102 & S len=0 !tfo | SYN-SENT  # beyond SND.NXT
 			SA ack=0                | R seq=0 | SYN-SENT
 			SA seq=0 ack=1 mss=1000 | - & PA seq=1 ack=1 len=100 | ESTABLISHED | established
-			+1.1s                   | PA seq=1 len=100 | ESTABLISHED
+			+3.1s                   | PA seq=1 len=100 | ESTABLISHED
 			A seq=1 ack=101         | - | ESTABLISHED | acked
 		`)
 		require.False(t, k.info.FastOpen)
