@@ -128,9 +128,9 @@ func fastListener(t *testing.T, lab *dptest.Lab, at string, got *atomic.Int64) {
 	})
 }
 
-// capture records what passes the peer's interface until the returned function is
+// sniff records what passes the peer's interface until the returned function is
 // called, which then returns what tshark prints for a filter.
-func capture(t *testing.T, lab *dptest.Lab) (stop func() func(filter string, fields ...string) string) {
+func sniff(t *testing.T, lab *dptest.Lab) (stop func() func(filter string, fields ...string) string) {
 	t.Helper()
 	pcap := filepath.Join(t.TempDir(), "peer.pcap")
 	dump := lab.Start(t, lab.PeerNS, "tcpdump", "-i", lab.PeerIf, "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-w", pcap, "tcp or udp port 9")
@@ -174,7 +174,7 @@ const nothingWrong = `(_ws.malformed || _ws.expert.severity == "Error" || tcp.ch
 func TestInterop_TFO_001_003_KernelClient(t *testing.T) {
 	interop(t, "tcpdump", "tshark")
 	lab := dptest.NewLab(t)
-	stop := capture(t, lab)
+	stop := sniff(t, lab)
 	s := serve(t, lab, "", "--app", "echo-once", "--fastopen", "--print")
 	const rounds = 5
 	for _, to := range []netip.Prefix{lab.Addr4, lab.Addr6} {
@@ -236,7 +236,7 @@ func TestInterop_TFO_014_KernelListener(t *testing.T) {
 	for _, six := range []bool{false, true} {
 		t.Run(map[bool]string{false: "v4", true: "v6"}[six], func(t *testing.T) {
 			lab := dptest.NewLab(t)
-			stop := capture(t, lab)
+			stop := sniff(t, lab)
 			var got atomic.Int64
 			fastListener(t, lab, ":80", &got)
 			to := lab.PeerAddr4
