@@ -20,14 +20,17 @@ GOTEST  = $(GO) test -timeout $(TIMEOUT) -run '$(RUN)' $(TESTFLAGS)
 SHORT   = FASTSYN_REQUIRE= $(GOTEST) -short
 TOOLMOD = .ci/tools/go.mod
 LINTER  = bin/golangci-lint
+# What cmd/fastsyn spends its time on, for the compiler. Not default.pgo, because
+# every build would then compile everything anew.
+PROFILE = cmd/fastsyn/fastsyn.pgo
 # What only the main build uses is not dead code in another.
 ELSEWHERE = --disable unused,unparam
 
 .DEFAULT_GOAL := help
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
-.PHONY: help deps build test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
-	fuzz bench bench-dpdk cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+.PHONY: help deps build release pgo test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
+	fuzz bench bench-dpdk bench-engine cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +43,13 @@ deps: ## install (root) or name (user) the programs that tests talk to
 
 build: ## build the fastsyn command into bin/
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/fastsyn
+
+release: ## build it for speed, with the profile of make pgo; with DPDK where there is libdpdk (a minute or two)
+	@if $(DPDK); then set -x; CGO_ENABLED=1 $(GO) build -tags dpdk -pgo=$(PROFILE) -o bin/ ./cmd/fastsyn; \
+	else set -x; CGO_ENABLED=0 $(GO) build -pgo=$(PROFILE) -o bin/ ./cmd/fastsyn; fi
+
+pgo: ## renew the profile for make release; wants what bench-dpdk wants
+	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args -yardstick.rounds=1 -yardstick.pgo=$(CURDIR)/$(PROFILE)
 
 test: deps test-all test-race test-purego test-dpdk test-nic ## everything: all tests, then the race, purego and dpdk builds
 
@@ -95,6 +105,12 @@ bench: ## benchmarks, no tests; COUNT=10 for benchstat
 
 bench-dpdk: ## fastsyn against dpdk-testpmd over a memif pair; wants root, huge pages and two idle CPUs
 	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args $(YARDSTICK)
+
+bench-engine: ## one core of the engine, up to 20 million flows (3 GB, minutes), into bin/engine.txt
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) test ./handshake -run '^$$' -bench 'Frames|Lookup|Timers|Expiry' -benchtime 300ms -timeout 30m -args -scale > bin/engine.txt
+	CGO_ENABLED=0 $(GO) test ./handshake -run '^$$' -bench Fill -benchtime 1x -timeout 30m -args -scale >> bin/engine.txt
+	@cat bin/engine.txt
 
 cover: ## statement coverage over all packages, into bin/cover.out
 	@mkdir -p bin

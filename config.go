@@ -29,6 +29,8 @@ type (
 	Info = handshake.Info
 	// FlowID names a flow beyond a callback.
 	FlowID = handshake.FlowID
+	// Gate bounds what a listener takes in.
+	Gate = handshake.Gate
 	// CloseReason says how a flow ended.
 	CloseReason = handshake.CloseReason
 )
@@ -59,9 +61,20 @@ type Config struct {
 	// FastOpen makes and checks Fast Open cookies for listeners with Callbacks.FastOpen, as to agree
 	// with Linux hosts (cookie.NewLinuxFastOpen). Nil: they come from Secret.
 	FastOpen *cookie.FastOpen
+	// DAD is how long Open waits for another host that has one of Addrs to say so, before
+	// it uses them (duplicate address detection, RFC 4862 §5.4, RFC 5227 §2.1; pools are
+	// not asked for). 0: a second, or nothing on a wire in memory; negative: not at all.
+	// A link that is down is not asked.
+	DAD time.Duration
+	// VLANPriority, if set, is the priority code point (0 to 7) of answers to tagged
+	// frames. Nil: that of the frame answered.
+	VLANPriority *uint8
 	// Polling is how workers wait for frames. By default they poll without pause on ports
 	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling
+	// CallbackBudget is how long the callbacks of one burst may take until new
+	// connections are refused for as long again. 0: no bound.
+	CallbackBudget time.Duration
 	// CPUs pins worker i to CPUs[i]; beyond its length workers are not pinned, so
 	// an empty slice pins none. Nil leaves it to the port, if that has a wish.
 	CPUs []int
@@ -76,6 +89,7 @@ type Config struct {
 type Listener struct {
 	Addr      string // as in Handle
 	Callbacks Callbacks
+	Gate      Gate // on each worker; with a Backlog the application calls Worker.Take
 }
 
 func parsePrefixes(what string, in []string) ([]netip.Prefix, error) {
@@ -116,6 +130,12 @@ func (c *Config) net(mac []byte) (*worker.Net, error) {
 	n, err := worker.NewNet([6]byte(mac), addrs, pools, gws)
 	if err != nil {
 		return nil, fmt.Errorf("fastsyn: %w", err)
+	}
+	if p := c.VLANPriority; p != nil {
+		if *p > 7 {
+			return nil, fmt.Errorf("fastsyn: VLAN priority %d: want 0 to 7", *p)
+		}
+		n.SetPriority(*p)
 	}
 	return n, nil
 }

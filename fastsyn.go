@@ -57,6 +57,11 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	if ep.net, err = cfg.net(info.MAC); err != nil {
 		return nil, err
 	}
+	if info.Kernel {
+		if err := cfg.checkKernel(); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Engine.MTU == 0 {
 		cfg.Engine.MTU = info.MTU
 	}
@@ -85,7 +90,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		}
 		wc := worker.Config{
 			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Hasher: hasher, Ring: ep.ring,
-			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger,
+			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
 		}
 		if i < len(cpus) {
 			wc.CPU = cpus[i]
@@ -104,15 +109,39 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	}
 	for _, l := range cfg.Listeners {
 		// Nobody runs the workers yet, so their functions are called right here.
-		if err := ep.handle(l.Addr, l.Callbacks, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
+		if err := ep.handle(l, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
 			return nil, err
 		}
+	}
+	if err := ep.detect(cfg, info); err != nil {
+		return nil, err
 	}
 	for _, w := range ep.workers {
 		go w.Run()
 	}
 	ep.control.Go(ep.rotate)
 	return ep, nil
+}
+
+// detect finds out whether another host has our addresses.
+func (ep *Endpoint) detect(cfg Config, info dataplane.Info) error {
+	wait := cfg.DAD
+	if wait == 0 && info.Driver != "loop" {
+		wait = time.Second
+	}
+	switch {
+	case wait <= 0:
+		return nil
+	case !info.Up:
+		if cfg.Logger != nil {
+			cfg.Logger.Warn("link is down: not asked whether another host has our addresses", "port", info.Name)
+		}
+		return nil
+	}
+	if err := worker.Detect(ep.workers, wait); err != nil {
+		return fmt.Errorf("fastsyn: %w", err)
+	}
+	return nil
 }
 
 // rotate publishes cookie keys as their epochs come.
@@ -142,28 +171,59 @@ func (ep *Endpoint) Workers() []*Worker { return ep.workers }
 // Handle accepts connections to addr (":80", "10.0.0.2:80") with cb, on every worker.
 // Until it returns, segments to addr are answered by resets; Config.Listeners has no such gap.
 func (ep *Endpoint) Handle(addr string, cb Callbacks) error {
-	return ep.handle(addr, cb, (*Worker).Do)
+	return ep.handle(Listener{Addr: addr, Callbacks: cb}, (*Worker).Do)
 }
 
-// handle runs the registration on each worker by way of do.
-func (ep *Endpoint) handle(addr string, cb Callbacks, do func(w *Worker, fn func()) error) error {
-	ap, err := ParseListen(addr)
+// Unhandle ends what Handle or Config.Listeners began with the same addr, on every worker:
+// opens that are not finished are forgotten, later segments to addr are answered by
+// resets. Flows that are established keep their callbacks until they close.
+func (ep *Endpoint) Unhandle(addr string) error {
+	local, port, err := ep.listenAddr(addr)
 	if err != nil {
 		return err
 	}
-	var local wire.Addr
+	for _, w := range ep.workers {
+		if e := w.Do(func() { err = w.Unlisten(local, port) }); e != nil {
+			err = e
+		}
+		if err != nil {
+			return fmt.Errorf("fastsyn: unlisten %s: %w", addr, err)
+		}
+	}
+	return nil
+}
+
+// listenAddr reads an address of Handle; a zero local is any of ours.
+func (ep *Endpoint) listenAddr(addr string) (local wire.Addr, port uint16, err error) {
+	ap, err := ParseListen(addr)
+	if err != nil {
+		return local, 0, err
+	}
 	if ap.Addr().IsValid() && !ap.Addr().IsUnspecified() {
 		local = wire.AddrFrom(ap.Addr())
 		if !ep.net.Owns(local) {
-			return fmt.Errorf("fastsyn: listen address %s: %v is not an address of this endpoint", addr, ap.Addr())
+			return local, 0, fmt.Errorf("fastsyn: listen address %s: %v is not an address of this endpoint", addr, ap.Addr())
 		}
+	}
+	return local, ap.Port(), nil
+}
+
+// handle runs the registration on each worker by way of do.
+func (ep *Endpoint) handle(l Listener, do func(w *Worker, fn func()) error) error {
+	addr := l.Addr
+	local, port, err := ep.listenAddr(addr)
+	if err != nil {
+		return err
 	}
 	for _, w := range ep.workers {
 		var err error
 		if e := do(w, func() {
 			var app uint16
-			if app, err = w.AddApp(cb); err == nil {
-				err = w.Listen(local, ap.Port(), app)
+			if app, err = w.AddApp(l.Callbacks); err == nil {
+				err = w.Listen(local, port, app)
+			}
+			if err == nil && l.Gate != (Gate{}) {
+				err = w.SetGate(local, port, l.Gate)
 			}
 		}); e != nil {
 			err = e

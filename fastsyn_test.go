@@ -80,7 +80,7 @@ func TestHandleErrors(t *testing.T) {
 func TestPollingFollowsThePort(t *testing.T) {
 	for polled, want := range map[bool]worker.Polling{true: worker.Busy, false: worker.Adaptive} {
 		port := dptest.NewPort(t, dptest.PortConfig{Polled: polled})
-		ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}})
+		ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, DAD: -1})
 		require.NoError(t, err)
 		require.Equal(t, want, ep.Workers()[0].Polling())
 		require.NoError(t, ep.Close())
@@ -89,7 +89,7 @@ func TestPollingFollowsThePort(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	port := dptest.NewPort(t, dptest.PortConfig{Queues: 2})
-	ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}})
+	ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, DAD: -1})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -104,4 +104,25 @@ func TestWait(t *testing.T) {
 	require.NoError(t, ep.Close())
 	require.True(t, port.Closed())
 	var _ dataplane.Info = ep.Info()
+}
+
+func TestLSN_023_Unhandle(t *testing.T) {
+	port := dptest.NewPort(t, dptest.PortConfig{Queues: 2})
+	ep, err := fastsyn.Open(fastsyn.Config{
+		Device: port, Addrs: []string{"192.0.2.1/24"},
+		Listeners: []fastsyn.Listener{{Addr: ":80"}, {Addr: "192.0.2.1:81"}},
+	})
+	require.NoError(t, err)
+	require.ErrorContains(t, ep.Unhandle("80"), "listen address")
+	require.ErrorContains(t, ep.Unhandle("192.0.2.9:80"), "not an address of this endpoint")
+	require.ErrorIs(t, ep.Unhandle(":81"), handshake.ErrNoListener, "it is an exact one")
+	for range 3 {
+		require.NoError(t, ep.Unhandle(":80"))
+		require.ErrorIs(t, ep.Unhandle(":80"), handshake.ErrNoListener)
+		require.NoError(t, ep.Handle(":80", fastsyn.Callbacks{}), "on every worker it is free again")
+		require.NoError(t, ep.Unhandle("192.0.2.1:81"))
+		require.NoError(t, ep.Handle("192.0.2.1:81", fastsyn.Callbacks{}))
+	}
+	require.NoError(t, ep.Close())
+	require.ErrorIs(t, ep.Unhandle(":80"), worker.ErrStopped)
 }

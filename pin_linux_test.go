@@ -28,7 +28,7 @@ func TestCPUs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			port := dptest.NewPort(t, dptest.PortConfig{Queues: 2, CPUs: tc.port})
-			ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, CPUs: tc.cfg})
+			ep, err := fastsyn.Open(fastsyn.Config{Device: port, Addrs: []string{"192.0.2.1/24"}, DAD: -1, CPUs: tc.cfg})
 			require.NoError(t, err)
 			for i, w := range ep.Workers() {
 				var set unix.CPUSet

@@ -118,7 +118,7 @@ func onAsker(t testing.TB, policy handshake.CookiePolicy, complete bool, n int) 
 	a := newAsker(t, n, complete)
 	done := a.done
 	ep, err := fastsyn.Open(fastsyn.Config{
-		Device: a, Addrs: []string{"198.18.0.1/15"}, Polling: worker.Busy, Engine: handshake.Config{Cookies: policy, MaxFlows: 4096},
+		Device: a, Addrs: []string{"198.18.0.1/15"}, DAD: -1, Polling: worker.Busy, Engine: handshake.Config{Cookies: policy, MaxFlows: 4096},
 		Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{AutoClose: true}}},
 	})
 	require.NoError(t, err)

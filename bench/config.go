@@ -61,6 +61,9 @@ type Config struct {
 	Pools []string
 	// Gateways are next hops, at most one per family. --gateway
 	Gateways []string
+	// DAD is how long another host that has one of Addrs may say so (fastsyn.Config.DAD), with
+	// Connect. 0: one second; negative: it is not asked. --dad
+	DAD time.Duration
 	// IPv6 uses IPv6 when both ends are ours. --ipv6
 	IPv6 bool
 

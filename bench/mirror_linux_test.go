@@ -165,6 +165,7 @@ func answerSYN(d []byte) bool {
 // onMirror runs n attempts of scenario on one core.
 func onMirror(t testing.TB, scenario string, n int) *Report {
 	c := Config{
+		DAD:  -1, // the mirror has every address
 		Port: "mirror:", Scenario: scenario, Connect: "198.18.0.1:80", Addrs: []string{"198.18.1.1/16"}, Count: uint64(n),
 		Seed: 1, Polling: "busy", Pin: "off",
 	}

@@ -225,7 +225,10 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 // settings are those that both ends have in common; end 0 is the client's.
 func (r *run) settings(end int) fastsyn.Config {
 	// Empty and not nil: nowhere, and not where the port wants.
-	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...)}
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...), DAD: -1}
+	if end == 0 && r.server == nil { // somebody else may be on the link
+		c.DAD = r.cfg.DAD
+	}
 	if r.busy {
 		c.Polling = worker.Busy
 	}

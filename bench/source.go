@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	openBurst = 64   // opens per round, so that receiving gets its turn
+	openBurst = 64   // opens per round, so that receiving gets its turn: handshake.MaxBurst
 	portTries = 64   // tuples tried per open and round
 	outputGap = 128  // room left in the engine's output for resets and timers
 	poolRetry = 1e6  // ns until an exhausted port pool is looked at again
@@ -142,7 +142,9 @@ type client struct {
 
 	app      uint16
 	inflight int
-	misses   int      // tuples found in use, one after the other
+	misses   int // tuples found in use, one after the other
+	try      [openBurst]wire.Tuple
+	ids      [openBurst]handshake.FlowID
 	late     []uint32 // by flow index: how late the SYN was, in 64 ns; nil without a rate
 
 	ctr      clientCounters
@@ -238,23 +240,57 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 		}
 		n = min(n, due)
 	}
-	for range n {
-		if next := c.open(w, now); next != 0 {
-			return min(c.until, next)
-		}
+	if next := c.open(w, now, n); next != 0 {
+		return min(c.until, next)
 	}
 	return now
 }
 
-// open opens one flow. Otherwise it returns when to try again.
-func (c *client) open(w *worker.Worker, now int64) (next int64) {
-	for range portTries {
-		id, err := c.connect(w)
-		if err == nil {
+// open opens n ≤ openBurst flows. When it cannot, it returns when to try again.
+func (c *client) open(w *worker.Worker, now int64, n int) (next int64) {
+	if c.job.cfg.FastOpen {
+		return c.openText(w, now, n)
+	}
+	for tries := n * portTries; n > 0 && tries > 0; {
+		for i := range n {
+			c.try[i] = *c.tuples.next()
+		}
+		k, err := w.ConnectMany(c.try[:n], c.app, c.ids[:n])
+		tries -= n
+		for _, id := range c.ids[:k] {
+			if !id.Valid() {
+				c.misses++ // in use
+				continue
+			}
 			c.opened(now, id)
-			return 0
+			n--
 		}
 		switch {
+		case err == nil:
+		case errors.Is(err, handshake.ErrOutputFull):
+			return now
+		case errors.Is(err, handshake.ErrTableFull):
+			c.ctr.tableFull++
+			return now + poolRetry
+		default:
+			c.abandon(fmt.Errorf("bench: connect to %v port %d: %w", c.job.remote, c.job.port, err), now)
+			return worker.Never
+		}
+	}
+	return c.lapped(now)
+}
+
+// fastText is what FastOpen sends: about the size of a small request.
+var fastText = []byte("fastsyn bench: text that may come twice, as Fast Open has it. \r\n")
+
+// openText is open with text, one flow at a time.
+func (c *client) openText(w *worker.Worker, now int64, n int) (next int64) {
+	for tries := n * portTries; n > 0 && tries > 0; tries-- {
+		id, err := w.ConnectText(c.tuples.next(), c.app, fastText)
+		switch {
+		case err == nil:
+			c.opened(now, id)
+			n--
 		case errors.Is(err, handshake.ErrTupleInUse):
 			c.misses++
 		case errors.Is(err, handshake.ErrOutputFull):
@@ -267,23 +303,17 @@ func (c *client) open(w *worker.Worker, now int64) (next int64) {
 			return worker.Never
 		}
 	}
+	return c.lapped(now)
+}
+
+// lapped is when to go on after a search for free tuples.
+func (c *client) lapped(now int64) (next int64) {
 	if c.misses < c.tuples.total {
-		return now
+		return 0
 	}
 	c.misses = 0
 	c.ctr.exhausted++
 	return now + poolRetry
-}
-
-// fastText is what FastOpen sends: about the size of a small request.
-var fastText = []byte("fastsyn bench: text that may come twice, as Fast Open has it. \r\n")
-
-func (c *client) connect(w *worker.Worker) (handshake.FlowID, error) {
-	t := c.tuples.next()
-	if c.job.cfg.FastOpen {
-		return w.ConnectText(t, c.app, fastText)
-	}
-	return w.Connect(t, c.app)
 }
 
 // opened counts an open, and how late it is by the schedule.

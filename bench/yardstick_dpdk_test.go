@@ -33,7 +33,9 @@ var (
 	yardRounds = flag.Int("yardstick.rounds", 5, "rounds of BenchmarkMemifYardstick; each runs every pair once")
 	yardTime   = flag.Duration("yardstick.time", 3*time.Second, "measuring time of each pair")
 	yardOut    = flag.String("yardstick.out", "", "also write the table to this file")
-	yardBinary = flag.String("yardstick.binary", "", "fastsyn to run (default: built from this tree)")
+	yardBinary = flag.String("yardstick.binary", "", "fastsyn to run (default: built from this tree as make release does)")
+	yardCopy   = flag.Bool("yardstick.copy", false, "memif without zero-copy: frames are copied on both sides")
+	yardPGO    = flag.String("yardstick.pgo", "", "write the merged CPU profile of all fastsyn processes to this file (make pgo)")
 )
 
 // pair is two programs on the two ends of a memif, one core each, and what it must reach.
@@ -93,6 +95,9 @@ func BenchmarkMemifYardstick(b *testing.B) {
 	}
 	table := y.table(results)
 	fmt.Println(table)
+	if *yardPGO != "" {
+		y.mergeProfiles(*yardPGO)
+	}
 	if *yardOut != "" {
 		require.NoError(b, os.WriteFile(*yardOut, []byte(table), 0o644))
 	}
@@ -131,6 +136,7 @@ type yard struct {
 	testpmd        string
 	dir            string
 	load           string // before the first round
+	profiles       []string
 	runs           int
 }
 
@@ -144,26 +150,34 @@ func (y *yard) build() {
 		return
 	}
 	y.binary = filepath.Join(y.dir, "fastsyn")
-	cmd := exec.Command("go", "build", "-tags", "dpdk", "-o", y.binary, "../cmd/fastsyn")
+	cmd := exec.Command("go", "build", "-tags", "dpdk", "-pgo", "../cmd/fastsyn/fastsyn.pgo", "-o", y.binary, "../cmd/fastsyn")
 	out, err := cmd.CombinedOutput()
 	require.NoError(y.b, err, string(out))
 }
 
-// run runs a pair and returns the client's rate, and what it says limited it.
+// run runs a pair and returns the client's rate, and what it says limited it. The
+// answering side is memif's client, which owns the memory of the rings: with
+// zero-copy it works on frames where its peer has written them.
 func (y *yard) run(p *pair) (rate float64, why string) {
 	y.runs++
 	socket := filepath.Join(y.dir, strconv.Itoa(y.runs)+".sock")
+	var flowgen *process
+	if p.client == nil {
+		// Before the other side: a testpmd that finds nobody to connect to gives up.
+		flowgen = y.startTestpmd("server", "flowgen", y.client, socket, "--stats-period=1")
+		flowgen.waitFor(rxRate)
+	}
 	var server *process
 	if p.server[0] == "testpmd" {
-		server = y.startTestpmd("server", p.server[1], y.server, socket, "-i", "--auto-start")
+		server = y.startTestpmd(y.owner(), p.server[1], y.server, socket, "-i", "--auto-start")
 		server.waitFor(regexp.MustCompile(`testpmd> *$`))
 	} else {
-		args := append(slices.Clone(p.server), "--port", y.port("server", y.server, socket), "--quiet")
-		server = y.start(y.binary, args...)
+		args := append(slices.Clone(p.server), "--port", y.port(y.owner(), y.server, socket), "--quiet")
+		server = y.start(y.binary, append(args, y.profile()...)...)
 		server.waitFor(regexp.MustCompile(`(?m)^(listening|reflecting) on .*$`))
 	}
 	if p.client == nil {
-		rate = y.flowgen(socket)
+		rate = y.flowgen(flowgen)
 	} else {
 		rate, why = y.bench(p, socket)
 	}
@@ -177,8 +191,31 @@ func (y *yard) run(p *pair) (rate float64, why string) {
 	return rate, why
 }
 
+// owner is the memif role of the answering side.
+func (y *yard) owner() string {
+	if *yardCopy {
+		return "client"
+	}
+	return "client,zero-copy=yes"
+}
+
 func (y *yard) port(role string, cpu int, socket string) string {
-	return fmt.Sprintf("dpdk:net_memif0,role=%s,socket=%s,socket-abstract=no?lcores=%d&memory=256M", role, socket, cpu)
+	return fmt.Sprintf("dpdk:net_memif0,role=%s,socket=%s,socket-abstract=no?lcores=%d&memory=256M&single-file=on", role, socket, cpu)
+}
+
+// profile is the flag that has a process of ours write a profile.
+func (y *yard) profile() []string {
+	if *yardPGO == "" {
+		return nil
+	}
+	y.profiles = append(y.profiles, filepath.Join(y.dir, strconv.Itoa(len(y.profiles))+".prof"))
+	return []string{"--cpuprofile", y.profiles[len(y.profiles)-1]}
+}
+
+func (y *yard) mergeProfiles(to string) {
+	cmd := exec.Command("go", append([]string{"tool", "pprof", "-proto", "-output", to}, y.profiles...)...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(y.b, err, string(out))
 }
 
 // startTestpmd starts testpmd with a forwarding core of its own; how says how it is controlled.
@@ -194,10 +231,9 @@ func (y *yard) startTestpmd(role, mode string, cpu int, socket string, how ...st
 
 var rxRate = regexp.MustCompile(`Rx-pps:\s+(\d+)`)
 
-// flowgen runs testpmd as the client, which says every second what comes back, and
-// returns the mean. The first two seconds are left out: it connects in them.
-func (y *yard) flowgen(socket string) float64 {
-	c := y.startTestpmd("client", "flowgen", y.client, socket, "--stats-period=1")
+// flowgen reads what comes back to a flowgen, which says it every second, and returns
+// the mean. The first two seconds are left out: it connects in them.
+func (y *yard) flowgen(c *process) float64 {
 	for range 2 {
 		c.waitFor(rxRate)
 	}
@@ -216,7 +252,8 @@ func (y *yard) flowgen(socket string) float64 {
 func (y *yard) bench(p *pair, socket string) (float64, string) {
 	file := socket + ".json"
 	args := append([]string{"bench"}, p.client...)
-	c := y.start(y.binary, append(args, "--port", y.port("client", y.client, socket), "--duration", yardTime.String(), "--quiet", "--json", file)...)
+	args = append(args, y.profile()...)
+	c := y.start(y.binary, append(args, "--port", y.port("server", y.client, socket), "--duration", yardTime.String(), "--quiet", "--json", file)...)
 	c.wait(true)
 	raw, err := os.ReadFile(file)
 	require.NoError(y.b, err)
@@ -231,8 +268,8 @@ func (y *yard) table(results []outcome) string {
 	var w bytes.Buffer
 	h := thisHost(worker.AllowedCPUs())
 	fmt.Fprintf(&w, "# memif pair, two processes, one core a side: fastsyn against dpdk-testpmd over the same driver\n")
-	fmt.Fprintf(&w, "# make bench-dpdk: %d rounds of %v for each pair, interleaved; frames of 64 bytes with FCS, bursts of 64, rings of 1024, no zero-copy\n",
-		*yardRounds, *yardTime)
+	fmt.Fprintf(&w, "# make bench-dpdk: %d rounds of %v for each pair, interleaved; frames of 64 bytes with FCS, bursts of 64, rings of 1024, %s\n",
+		*yardRounds, *yardTime, y.memory())
 	fmt.Fprintf(&w, "# cpu     %s, %d CPUs: server on %d, client on %d; load average before the first round %s\n", h.CPU, h.Cores, y.server, y.client, y.load)
 	fmt.Fprintf(&w, "# kernel  %s    %s    %s    fastsyn %s\n#\n", h.Kernel, h.Go, dpdk.Version(), h.Commit)
 	fmt.Fprintf(&w, "# %-60s %12s %12s %12s %12s  %s\n", "a second", "median", "least", "most", "x yardstick", "wanted")
@@ -249,6 +286,13 @@ func (y *yard) table(results []outcome) string {
 		}
 	}
 	return w.String()
+}
+
+func (y *yard) memory() string {
+	if *yardCopy {
+		return "frames copied on both sides"
+	}
+	return "the answering side owns the memory (zero-copy)"
 }
 
 // loadAverage is what other processes leave of the machine (proc_loadavg(5)).

@@ -57,6 +57,9 @@ type Info struct {
 	MTU    int              // bytes of L3
 	Queues int
 	Up     bool // link state
+	// Kernel says that the kernel sees the frames too, and so would answer them
+	// with resets if it had our addresses (NET-013).
+	Kernel bool
 	// RSSKey and RETA describe how received frames are spread over queues:
 	// Toeplitz with this key, queue = RETA[hash & (len-1)]. Empty: one queue, or unknown.
 	RSSKey []byte

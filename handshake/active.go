@@ -18,25 +18,72 @@ var (
 
 // Connect starts an active open: it makes a record in SYN-SENT and queues the
 // SYN in Output (ACT-001). t is only read, during the call. The clock is the one of the last Handle, Advance or
-// SetClock. app comes back in events; path is handed on in segments.
+// SetClock. app comes back in events; path is handed on in segments. A tuple in TIME-WAIT
+// for a second or more is taken over if its flow had timestamps (TWT-011).
 func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
-	if t.Remote.IsZero() || t.Local.IsZero() || t.RemotePort == 0 || t.LocalPort == 0 ||
-		t.Remote.Is4() != t.Local.Is4() || t.Remote == t.Local || group(t.Remote) { // ACT-015
+	if !connectable(t) {
 		return FlowID{}, ErrUnreachable
 	}
 	if len(e.out) == cap(e.out) {
 		return FlowID{}, ErrOutputFull
 	}
-	sum := e.sumTuple(t)
-	if idx := e.lookup(sum.Hash, t); idx != 0 {
-		return FlowID{}, ErrTupleInUse
+	return e.connect(t, e.sumTuple(t), app, path)
+}
+
+// ConnectMany is Connect for up to MaxBurst tuples at once, for load generators:
+// they are hashed in one call, and the cache misses of their buckets overlap.
+// ids[i] becomes the flow of t[i], or an invalid FlowID where that tuple is in use.
+// It returns how many tuples it has looked at, which are all unless err says
+// why it stopped at t[n]. len(ids) ≥ len(t).
+func (e *Engine) ConnectMany(t []wire.Tuple, app, path uint16, ids []FlowID) (n int, err error) {
+	t = t[:min(len(t), MaxBurst)]
+	ids = ids[:len(t)]
+	m := &e.many
+	for i := range t {
+		gather(&m.tup[i], &t[i])
+	}
+	e.hasher.Sum(m.sum[:len(t)], m.tup[:len(t)])
+	for i := range t {
+		e.sink += e.tab.buckets[e.tab.home(m.sum[i].Hash)].meta[0]
+	}
+	for i := range t {
+		if !connectable(&t[i]) {
+			return i, ErrUnreachable
+		}
+		if len(e.out) == cap(e.out) {
+			return i, ErrOutputFull
+		}
+		switch ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err {
+		case nil, ErrTupleInUse:
+		default:
+			return i, err
+		}
+	}
+	return len(t), nil
+}
+
+// connectable reports whether a connection over t makes sense (ACT-015).
+func connectable(t *wire.Tuple) bool {
+	return !t.Remote.IsZero() && !t.Local.IsZero() && t.RemotePort != 0 && t.LocalPort != 0 &&
+		t.Remote.Is4() == t.Local.Is4() && t.Remote != t.Local && !group(t.Remote)
+}
+
+// connect opens t, whose hashes are sum. There is room in the output.
+func (e *Engine) connect(t *wire.Tuple, sum *cookie.Sum, app, path uint16) (FlowID, error) {
+	iss := wire.Seq(cookie.ISN(sum.ISN, e.now))
+	if old := e.lookup(sum.Hash, t); old != 0 {
+		if !e.reusable(&e.recs[old]) {
+			return FlowID{}, ErrTupleInUse
+		}
+		iss = e.recs[old].nextISS()
+		e.ctr.TimeWaitReused++
+		e.removeHashed(old, sum.Hash)
 	}
 	idx := e.alloc(t, sum.Hash)
 	if idx == 0 {
 		return FlowID{}, ErrTableFull
 	}
 	r := &e.recs[idx]
-	iss := wire.Seq(cookie.ISN(sum.ISN, e.now))
 	r.state = SynSent
 	r.flags |= flagActive
 	r.app, r.path = app, path
@@ -47,6 +94,26 @@ func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
 	e.sendSYN(r, idx, sum.TSOff)
 	e.timers.arm(e.recs, idx, 0, e.nowMS)
 	return e.id(idx), nil
+}
+
+// reuseDelay is how long a tuple rests in TIME-WAIT before Connect may take it
+// over, in ms (Linux tcp_tw_reuse_delay).
+const reuseDelay = 1000
+
+// reusable reports whether Connect may take the tuple of r over from TIME-WAIT:
+// timestamps keep old duplicates of the last incarnation out of the next one.
+func (e *Engine) reusable(r *record) bool {
+	return r.state == TimeWait && r.flags&flagTS != 0 && !e.cfg.NoTimestamps &&
+		int32(e.nowMS-e.timers.armedAt(r)) >= reuseDelay
+}
+
+// nextISS is the ISS of the incarnation that follows r, above all that r sent
+// (ISN-004).
+func (r *record) nextISS() wire.Seq {
+	if iss := r.sndNxt + 65537; iss != 0 {
+		return iss
+	}
+	return 1
 }
 
 // group reports whether a is a multicast or the limited broadcast address.
@@ -100,7 +167,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 		e.ended(idx, i, ReasonRefused) // ACT-004, ACT-008
 		return e.count(Consumed)
 	}
-	if s.Flags&wire.FlagSYN == 0 || s.Flags&wire.FlagFIN != 0 && !ackOK {
+	if s.Flags&wire.FlagSYN == 0 {
 		return e.count(DropBadFlags) // ACT-006
 	}
 	// fourth: SYN
@@ -115,7 +182,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 			return e.resetFor(s)
 		}
 	}
-	r.rcvNxt = s.Seq + 1 // text and FIN on it are not acknowledged (ACT-007)
+	r.rcvNxt = s.Seq + 1 // text and FIN on it are not acknowledged (ACT-007, SIM-006)
 	r.mss = e.sendMSS(&s.Opt, v4)
 	r.path = s.Path
 	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)

@@ -1,8 +1,7 @@
 package handshake
 
 import (
-	"math/rand/v2"
-	"strconv"
+	"flag"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +9,9 @@ import (
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
+
+// scale adds what takes gigabytes and minutes: tables of ten and twenty million flows.
+var scale = flag.Bool("scale", false, "benchmarks also with 10 and 20 million flows")
 
 // cycler drives bursts of handshakes through an engine the cheapest way there is:
 // the answers are turned into the peer's next segments in place.
@@ -53,24 +55,38 @@ func (c *cycler) handle() {
 // syn makes a burst of SYNs with the options of a Linux client.
 func (c *cycler) syn() {
 	for i := range c.segs {
-		s := &c.segs[i]
-		c.tuple(s)
-		s.Seq, s.Ack, s.Flags, s.Win, s.Len = wire.Seq(c.port*7919), 0, wire.FlagSYN, 64240, 0
-		s.Opt.Has = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTimestamps
-		s.Opt.MSS, s.Opt.WScale, s.Opt.TSVal, s.Opt.TSEcr = 1460, 7, 1000, 0
+		c.synFor(&c.segs[i])
 	}
 	c.handle()
 }
 
-// reply turns answers round: SEG.ACK becomes SEG.SEQ and so on.
+// synFor makes s the SYN of a new flow.
+func (c *cycler) synFor(s *wire.Segment) {
+	c.tuple(s)
+	s.Seq, s.Ack, s.Flags, s.Win, s.Len = wire.Seq(c.port*7919), 0, wire.FlagSYN, 64240, 0
+	s.Opt.Has = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTimestamps
+	s.Opt.MSS, s.Opt.WScale, s.Opt.TSVal, s.Opt.TSEcr = 1460, 7, 1000, 0
+}
+
+func (c *cycler) counters() *Counters {
+	ctr := c.e.Counters()
+	return &ctr
+}
+
+// reply turns answers round and hands them in.
 func (c *cycler) reply(flags wire.Flags) {
+	c.turn(flags)
+	c.handle()
+}
+
+// turn makes the peer's next segments of answers: SEG.ACK becomes SEG.SEQ and so on.
+func (c *cycler) turn(flags wire.Flags) {
 	for i := range c.segs {
 		s := &c.segs[i]
 		s.Seq, s.Ack, s.Flags = s.Ack, s.Seq+1, flags
 		s.Opt.Has &= wire.HasTimestamps
 		s.Opt.TSVal, s.Opt.TSEcr = 1000, s.Opt.TSVal
 	}
-	c.handle()
 }
 
 // reset ends what reply has established: the ACK is still there, as it was not answered.
@@ -218,31 +234,6 @@ func BenchmarkConnect(b *testing.B) {
 				c.connect(b)
 			}
 			report(b, 2)
-		})
-	}
-}
-
-// BenchmarkLookup is bursts of segments, here ignored resets, for flows drawn at random.
-func BenchmarkLookup(b *testing.B) {
-	for _, flows := range []int{1 << 10, 1 << 20} {
-		b.Run("flows="+strconv.Itoa(flows), func(b *testing.B) {
-			c := newCycler(b, Config{MaxFlows: flows, Cookies: CookiesAlways})
-			for range flows / MaxBurst {
-				c.syn()
-				c.reply(wire.FlagACK)
-			}
-			rng := rand.New(rand.NewPCG(1, 1))
-			b.ReportAllocs()
-			for b.Loop() {
-				for i := range c.segs {
-					c.port = rng.Uint32N(uint32(flows))
-					c.tuple(&c.segs[i])
-					r := wire.Seq(c.port*7919) + 1
-					c.segs[i].Seq, c.segs[i].Flags, c.segs[i].Len, c.segs[i].Opt.Has = r-1, wire.FlagRST, 0, 0 // before the window
-				}
-				c.handle()
-			}
-			report(b, 1)
 		})
 	}
 }

@@ -55,7 +55,8 @@ func (e *Engine) sendReset(r *record, idx uint32, tsOff uint32) {
 }
 
 // Close sends our FIN, after text that is under way if need be retransmitted with
-// it. It reports whether there was something to close.
+// it: the half-close of §3.6, after which the peer's text still arrives. An open
+// that is not finished is aborted. It reports whether there was something to close.
 func (e *Engine) Close(id FlowID) bool { return e.close(id, -1) }
 
 // CloseEvent is Close for the flow of an event of this burst: it need not hash
@@ -70,9 +71,12 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	switch r.state {
 	case Established, CloseWait:
 	case SynSent:
-		return e.Abort(id)
-	case SynRcvd:
-		if !r.handedOver() || r.flags&flagFINSent != 0 {
+		return e.abort(id, seg)
+	case SynRcvd: // but for a flow that is handed over, nothing was sent or received that a FIN would have to follow
+		if !r.handedOver() {
+			return e.abort(id, seg)
+		}
+		if r.flags&flagFINSent != 0 {
 			return false
 		}
 	case StateInvalid, Closed, Listen, FinWait1, FinWait2, Closing, LastAck, TimeWait:
@@ -82,6 +86,22 @@ func (e *Engine) close(id FlowID, seg int) bool {
 		e.head(r, s, wire.FlagFIN|wire.FlagACK, e.sumAt(id.idx, seg).TSOff)
 	}
 	e.sentFIN(r, id.idx)
+	return true
+}
+
+// Release closes a flow for good, as close(2) does where Close is shutdown(2): our
+// FIN goes out if it has not yet, and nobody reads on, so new text of the peer is
+// answered by a reset that ends the flow (RST-014). EventData and EventPeerClosed do
+// not follow any more; EventAcked and EventClosed do. It reports whether id was alive.
+func (e *Engine) Release(id FlowID) bool {
+	r := e.get(id)
+	if r == nil || r.state == TimeWait {
+		return false
+	}
+	r.flags2 |= flagReleased
+	if r.state < FinWait1 || r.state == CloseWait {
+		return e.close(id, -1)
+	}
 	return true
 }
 
@@ -183,6 +203,9 @@ func (e *Engine) sendUnacked(r *record, idx uint32, tsOff uint32) bool {
 // when Output is full. It returns how many fired.
 func (e *Engine) Advance(now Time, budget int) int {
 	e.now, e.nowMS, e.now64 = now, uint32(now/1e6), uint32(now/64)
+	if e.sweepAt != 0 {
+		e.sweep()
+	}
 	// Deadlines are in milliseconds: a second look in the same one finds nothing.
 	if e.timers.armed == 0 || (e.nowMS == e.advancedMS && !e.timersLeft) {
 		return 0
@@ -223,13 +246,15 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit = e.cfg.SYNRetries
 	case SynRcvd:
-		limit = e.cfg.SYNACKRetries
-		if r.flags&flagActive != 0 {
-			limit = e.cfg.SYNRetries
-		} else if r.flags&flagFastOpen != 0 {
+		if r.flags&(flagFastOpen|flagActive) == flagFastOpen {
 			e.expireHandedOver(r, idx)
 			return
 		}
+		if r.flags&flagActive == 0 {
+			e.expireHalfOpen(r, idx)
+			return
+		}
+		limit = e.cfg.SYNRetries
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	// The third time in a row, or the last if there are fewer (TFO-018).
@@ -237,11 +262,6 @@ func (e *Engine) expire(idx uint32) {
 		e.blackHole(r)
 	}
 	if int(r.retries) >= limit {
-		if r.state == SynRcvd && r.flags&flagActive == 0 {
-			e.ctr.HalfOpenTimedOut++
-			e.remove(idx)
-			return
-		}
 		why := ReasonTimedOut
 		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
 			why = ReasonUnreachable // now the error of old counts (ACT-013)
@@ -261,11 +281,7 @@ func (e *Engine) expire(idx uint32) {
 		r.flags |= flagRetrans
 		e.ctr.SynAckRetrans++
 		if s := e.emit(idx, false); s != nil {
-			if r.flags&flagActive != 0 {
-				e.simultaneousSynAck(r, s, tsOff)
-			} else {
-				e.synAck(r, s, tsOff)
-			}
+			e.simultaneousSynAck(r, s, tsOff)
 		}
 	default:
 		e.ctr.DataRetrans++

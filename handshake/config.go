@@ -69,6 +69,9 @@ type Config struct {
 	CookieLife  time.Duration
 	CookieFleet bool
 
+	// Flood is the rest of the defence against floods, off by default.
+	Flood FloodConfig
+
 	// MTU gives the announced MSS: MTU-40 and MTU-60 (MTU-001). Default 1500.
 	MTU int
 	// MSS lowers the announced MSS when above 0 (MTU-002).
@@ -98,8 +101,13 @@ type Config struct {
 	// carry it, twice as long each time in a row up to 64 times (TFO-018). 0, the default
 	// as in Linux, never does.
 	FastOpenBlackHole time.Duration
-	// FinWait2 ends a FIN-WAIT-2 nobody owns (TWT-008). Default 60 s.
+	// RFC1337 keeps RSTs from ending TIME-WAIT. Off by default, as in Linux (TWT-007).
+	RFC1337 bool
+	// FinWait2 ends a FIN-WAIT-2 in which nothing comes from the peer, as after a
+	// close nobody waits for (TWT-008). Default 60 s.
 	FinWait2 time.Duration
+
+	noHugePages bool // base pages, to measure what huge ones are worth
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -128,6 +136,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	defD(&c.MinStay, time.Second)
 	defD(&c.CookieLife, 2*time.Minute)
+	if err := c.Flood.withDefaults(c.Cookies); err != nil {
+		return c, err
+	}
 	def(&c.MTU, 1500)
 	if c.MTU < 576 || c.MTU > 65535 {
 		return c, fmt.Errorf("handshake: MTU %d: want 576..65535", c.MTU)

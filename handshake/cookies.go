@@ -15,9 +15,9 @@ func (e *Engine) checksCookies() bool {
 	return e.cfg.CookieFleet || (e.cookieSent != 0 && e.now-e.cookieSent < int64(e.cfg.CookieLife))
 }
 
-// verifyAll checks every ACK of the burst that no record explains. It runs
-// before any segment is decided, so that segments behind such an ACK find the
-// flow it opens.
+// verifyAll checks every ACK of the burst that no record explains: there is
+// none, or a half-open that sent another ISS. It runs before any segment is
+// decided, so that segments behind such an ACK find the flow it opens.
 func (e *Engine) verifyAll(segs []*wire.Segment) {
 	n := 0
 	for i := range segs {
@@ -29,7 +29,7 @@ func (e *Engine) verifyAll(segs []*wire.Segment) {
 		if e.listeners.byPort[s.LocalPort] == 0 {
 			continue
 		}
-		if e.lookup(e.sum[i].Hash, &s.Tuple) != 0 {
+		if idx := e.cand[i]; idx != 0 && !e.recs[idx].knowsNot(s) {
 			continue
 		}
 		v := &e.vin[n]
@@ -51,8 +51,7 @@ func (e *Engine) verifyAll(segs []*wire.Segment) {
 // copied: an answer needs it after the burst's segments have been decided.
 func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 	if e.keys == nil {
-		e.ctr.SynDropped++
-		return e.count(DropTableFull)
+		return e.refuse(DropTableFull)
 	}
 	has := e.usable(s.Opt.Has)
 	in := &e.min[e.nmint]
@@ -83,35 +82,48 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 func (e *Engine) mintAll(segs []*wire.Segment, act []Action) {
 	n := e.nmint
 	e.keys.Mint(e.mres[:n], e.min[:n])
+	sent := uint64(0)
 	for k := range n {
 		i := e.mseg[k]
 		s, m, in := segs[i], &e.mres[k], &e.min[k]
 		if !m.OK { // CKI-005
-			e.ctr.SynDropped++
-			act[i] = e.count(DropMSS)
+			act[i] = e.refuse(DropMSS)
 			continue
 		}
-		e.ctr.Cookies++
-		e.cookieSent = e.now
+		sent++
 		ts := m.Opts&cookie.TS != 0
 		s.Ack = s.Seq + 1
 		s.Seq = wire.Seq(m.ISS)
 		s.Flags = wire.FlagSYN | wire.FlagACK
 		s.Len, s.TOS = 0, 0
 		s.Win = e.synWindow(!in.V6, ts)
-		tsval := s.Opt.TSVal
+		tsval, had := s.Opt.TSVal, s.Opt.Has
 		e.synOptions(&s.Opt, ts, m.Opts&cookie.SACK != 0, m.Opts&cookie.HasWScale != 0, !in.V6)
+		s.Opt.Has &= had | ^wire.HasMSS // with it the answer were longer than the SYN (adr 0016)
 		if ts {
 			s.Opt.TSVal, s.Opt.TSEcr = m.TSVal, tsval
 		}
-		act[i] = e.answer(AnsweredCookie)
+		act[i] = Answer
 	}
+	if sent > 0 {
+		e.cookieSent = e.now
+	}
+	e.ctr.Cookies += sent
+	e.ctr.Outcome[AnsweredCookie] += sent
 }
 
 // acceptCookie makes the record that the cookie stood for.
 func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Result) Action {
 	e.ctr.CookiesOK++
+	if l.guarded {
+		if o := e.admitCookie(l); o != Consumed {
+			return e.count(o)
+		}
+	}
 	idx := e.alloc(&s.Tuple, e.sum[i].Hash)
+	if idx == 0 && e.cfg.Flood.EvictOldest && e.evictOldest() { // who has proved its address goes first
+		idx = e.alloc(&s.Tuple, e.sum[i].Hash)
+	}
 	if idx == 0 { // CKI-022
 		e.ctr.CookieNoRoom++
 		return e.count(DropFlowsFull)
@@ -138,6 +150,9 @@ func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Res
 		r.shifts = v.WScale<<4 | e.ownShift
 	}
 	e.establish(r, idx, s, i)
+	if l.gate.backlog != 0 {
+		l.queue(r)
+	}
 	if v.Opts&cookie.TS != 0 {
 		// The TSval was rounded down, so this is up to 63 ms too long (CKI-020).
 		e.events[len(e.events)-1].RTT = uint32(min(uint64(v.AgeMS)*1e6/64, 1<<32-1))

@@ -198,11 +198,22 @@ func TestCKI_015_Modes(t *testing.T) {
 	})
 	t.Run("pressure stays above the low mark", func(t *testing.T) {
 		k := newKit(t, Config{MaxFlows: 64, MaxHalfOpen: 32, HighMark: 16, LowMark: 4, SYNACKRetries: 5})
-		flood(k, 16)
-		k.play("+10s | " + "SA" + repeat(" & SA", 15))
-		before := k.e.Counters().Cookies
-		flood(k, 10)
-		require.EqualValues(t, before+10, k.e.Counters().Cookies)
+		require.Equal(t, 16, flood(k, 16))
+		require.Zero(t, k.e.Counters().UnderPressure)
+		require.Equal(t, 1, flood(k, 1)) // the mode is decided by SYNs: this one enters it
+		require.EqualValues(t, 1, k.e.Counters().UnderPressure)
+		k.play("+10s | -") // and while it is on, SYN-ACKs are not repeated
+		require.EqualValues(t, 16, k.e.Counters().SynAckHeld)
+		require.Equal(t, 10, flood(k, 10))
+		require.EqualValues(t, 11, k.e.Counters().Cookies)
+		for i := uint32(1); i <= 11; i++ { // between the marks it stays on
+			r := &k.e.recs[i]
+			k.tup.RemotePort, k.irs, k.iss = r.remotePort, r.rcvNxt-1, r.sndUna
+			k.play("R seq=1 | - | CLOSED")
+		}
+		k.tup.RemotePort = 50000
+		k.play("S mss=1460 | SA | CLOSED")
+		require.EqualValues(t, 5, k.e.Counters().HalfOpen)
 	})
 	t.Run("pressure with a full flow table", func(t *testing.T) { // FLD-002
 		k := newKit(t, Config{MaxFlows: 4, MaxHalfOpen: 4, HighMark: 4, LowMark: 4})

@@ -15,8 +15,11 @@ type Counters struct {
 	CookiesOK, CookiesBad uint64
 
 	// Passive opens: Accepted flows, and half-opens that ended otherwise.
-	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + CookieNoRoom + half-open now.
-	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, CookieNoRoom uint64
+	// SynAcks + CookiesOK = Accepted + HalfOpenReset + HalfOpenTimedOut + HalfOpenReplaced + HalfOpenClosed +
+	// HalfOpenEvicted + HalfOpenOverflow + CookieNoRoom + CookieLimited + half-open now.
+	// Closed lost their listener, Evicted gave its place to a newer one, Overflow met a full Backlog with Gate.Abort; NoRoom and
+	// Limited are valid cookies refused, by a full table or Backlog and by Flood.CookieAccepts.
+	Accepted, HalfOpenReset, HalfOpenTimedOut, HalfOpenReplaced, HalfOpenClosed, HalfOpenEvicted, HalfOpenOverflow, CookieNoRoom, CookieLimited uint64
 
 	// Active opens: Attempted = Connected + Refused + TimedOut + Unreachable + AttemptAborted + SYN-SENT now.
 	Attempted, Connected, Refused, TimedOut, Unreachable, AttemptAborted uint64
@@ -32,15 +35,21 @@ type Counters struct {
 	ResetsSent        uint64
 	TimeWaits         uint64
 	TimeWaitRecycled  uint64
+	TimeWaitReused    uint64
 	CookieModeEntered uint64
 	SoftErrors        uint64
+	// SynAckHeld are SYN-ACKs whose time had come but that were not repeated: the peer had answered and
+	// is deferred, or cookie mode was on.
+	SynAckHeld uint64
+	// SourceCookies are SYNs that got a cookie because they were above Flood.Source.
+	SourceCookies uint64
 	// PayloadBytes is text delivered in order.
 	PayloadBytes uint64
 
 	FastOpen FastOpenCounters
 
-	// Gauges.
-	HalfOpen, Opening, Flows, EstablishedNow uint64
+	// Gauges. UnderPressure is 1 while cookie mode is on, Queued are flows established and not taken.
+	HalfOpen, Opening, Flows, EstablishedNow, UnderPressure, Queued uint64
 }
 
 // Add adds o to c, for totals over engines.
@@ -60,7 +69,11 @@ func (c *Counters) Add(o *Counters) {
 	c.HalfOpenReset += o.HalfOpenReset
 	c.HalfOpenTimedOut += o.HalfOpenTimedOut
 	c.HalfOpenReplaced += o.HalfOpenReplaced
+	c.HalfOpenClosed += o.HalfOpenClosed
+	c.HalfOpenEvicted += o.HalfOpenEvicted
+	c.HalfOpenOverflow += o.HalfOpenOverflow
 	c.CookieNoRoom += o.CookieNoRoom
+	c.CookieLimited += o.CookieLimited
 	c.Attempted += o.Attempted
 	c.Connected += o.Connected
 	c.Refused += o.Refused
@@ -78,14 +91,19 @@ func (c *Counters) Add(o *Counters) {
 	c.ResetsSent += o.ResetsSent
 	c.TimeWaits += o.TimeWaits
 	c.TimeWaitRecycled += o.TimeWaitRecycled
+	c.TimeWaitReused += o.TimeWaitReused
 	c.CookieModeEntered += o.CookieModeEntered
 	c.SoftErrors += o.SoftErrors
+	c.SynAckHeld += o.SynAckHeld
+	c.SourceCookies += o.SourceCookies
 	c.PayloadBytes += o.PayloadBytes
 	c.FastOpen.add(&o.FastOpen)
 	c.HalfOpen += o.HalfOpen
 	c.Opening += o.Opening
 	c.Flows += o.Flows
 	c.EstablishedNow += o.EstablishedNow
+	c.UnderPressure += o.UnderPressure
+	c.Queued += o.Queued
 }
 
 // Check returns the name of the first equation that does not close, or "".
@@ -99,12 +117,23 @@ func (c *Counters) Check() string {
 		return "segments in = sum of outcomes"
 	case c.SynIn != c.SynAcks+c.Cookies+c.SynDropped:
 		return "syn in = syn-acks + cookies + dropped"
-	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.CookieNoRoom+c.HalfOpen:
-		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + no room + half-open"
+	case c.SynDropped != c.synDrops():
+		return "syn dropped = sum of the reasons"
+	case c.SynAcks+c.CookiesOK != c.Accepted+c.HalfOpenReset+c.HalfOpenTimedOut+c.HalfOpenReplaced+c.HalfOpenClosed+c.HalfOpenEvicted+
+		c.HalfOpenOverflow+c.CookieNoRoom+c.CookieLimited+c.HalfOpen:
+		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + listener closed + evicted + overflow + no room + limited + half-open"
 	case c.Attempted != c.Connected+c.Refused+c.TimedOut+c.Unreachable+c.AttemptAborted+c.Opening:
 		return "attempted = connected + refused + timed out + unreachable + aborted + opening"
 	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
 		return "accepted + connected = done + reset + broken + aborted + established now"
 	}
 	return c.FastOpen.check()
+}
+
+// synDrops is SynDropped by reason.
+func (c *Counters) synDrops() (n uint64) {
+	for _, o := range [...]Outcome{DropTableFull, DropMSS, DropSigned, DropSYNLimit, DropSourceLimit, DropQueueFull} {
+		n += c.Outcome[o]
+	}
+	return n
 }

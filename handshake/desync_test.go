@@ -102,7 +102,7 @@ func (d *duo) run(tb testing.TB, long time.Duration) {
 			if !anyB {
 				b = a
 			}
-			d.now += int64(max(min(a, b), 1)-1) * 1e6
+			d.now = max(d.now, min(end, d.now+int64(max(min(a, b), 1)-1)*1e6))
 		}
 	}
 }

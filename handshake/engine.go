@@ -45,22 +45,41 @@ type Out struct {
 
 // Engine is the handshake engine of one core. It belongs to one goroutine.
 type Engine struct {
+	// Scratch of Handle, first so that it stays aligned to cache lines whatever
+	// comes behind: the kernels of package cookie load and store it in whole ones.
+	tup     [MaxBurst]cookie.Tuple
+	sum     [MaxBurst]cookie.Sum
+	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
+	vin     [MaxBurst]cookie.VerifyInput
+	vres    [MaxBurst]cookie.Result
+	min     [MaxBurst]cookie.Input
+	mres    [MaxBurst]cookie.Minted
+	mseg    [MaxBurst]uint8
+
 	cfg    Config
 	hasher *cookie.Hasher
 	arena  *hugepages.Arena
 
-	recs  []record
-	addr6 []addrs6
-	tab   table
-	fresh uint32 // first record never used
-	free  uint32 // list through record.next
-	limbo uint32 // removed in this burst
+	recs    []record
+	addr6   []addrs6
+	tab     table
+	fresh   uint32 // first record never used
+	free    uint32 // list through record.next
+	limbo   uint32 // removed in this burst
+	sweepAt uint32 // next record that the sweep of Unlisten looks at, 0: none
 
 	timers    timers
 	listeners listeners
 	fast      fastOpen
 
 	flows, halfOpen, opening, established int
+	resent                                int // half-opens whose SYN-ACK was due again; the others are young (RTX-009)
+
+	guarded             bool // there is a limit on SYNs or on cookies
+	heldUntil           Time // new SYNs are dropped before
+	synLimit            tokenBucket
+	cookieLimit, resets tokenBucket
+	sources             sketch
 
 	// The clock of this burst.
 	now   Time
@@ -84,18 +103,16 @@ type Engine struct {
 	events []Event
 	out    []Out
 
-	// Scratch of Handle.
-	tup     [MaxBurst]cookie.Tuple
-	sum     [MaxBurst]cookie.Sum
-	verdict [MaxBurst]int8 // index+1 into vres of a verified ACK
-	vin     [MaxBurst]cookie.VerifyInput
-	vres    [MaxBurst]cookie.Result
-	min     [MaxBurst]cookie.Input
-	mres    [MaxBurst]cookie.Minted
-	mseg    [MaxBurst]uint8
-	nmint   int
-	one     cookie.Sum // of sumTuple
-	sink    uint32
+	cand   [MaxBurst]uint32 // see find
+	found  uint32           // table.inserts when find looked
+	reused bool             // a record removed since then was given out again
+	nmint  int
+	one    cookie.Sum // of sumTuple
+	many   struct {   // of ConnectMany, which runs between bursts or within one
+		tup [MaxBurst]cookie.Tuple
+		sum [MaxBurst]cookie.Sum
+	}
+	sink uint64
 }
 
 // New makes an engine. The hasher gives table hashes, ISNs and timestamp offsets
@@ -109,28 +126,13 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	if hasher == nil {
 		return nil, fmt.Errorf("handshake: New needs a cookie.Hasher")
 	}
-	n := cfg.MaxFlows + 1 // index 0 is nil
-	nb := tableBuckets(cfg.MaxFlows)
-	arena, err := hugepages.Alloc(n*64+nb*64+n*32+3*4096, hugepages.Options{})
-	if err != nil {
+	e := &Engine{cfg: cfg, hasher: hasher, fresh: 1, timersLeft: true}
+	if err := e.allocate(cfg.MaxFlows); err != nil {
 		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
 	}
-	e := &Engine{cfg: cfg, hasher: hasher, arena: arena, fresh: 1, timersLeft: true}
-	e.recs, err = hugepages.Slice[record](arena, n)
-	if err == nil {
-		e.addr6, err = hugepages.Slice[addrs6](arena, n)
-	}
-	var b []bucket
-	if err == nil {
-		b, err = hugepages.Slice[bucket](arena, nb)
-	}
-	if err != nil {
-		_ = arena.Free()
-		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
-	}
-	e.tab.init(b)
 	e.timers.init(&cfg)
 	e.fast.cache.init(cfg.FastOpenCache)
+	e.initFlood()
 	e.events = make([]Event, 0, 4*MaxBurst)
 	e.out = make([]Out, 0, maxOutput)
 
@@ -161,12 +163,6 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	return e, nil
 }
 
-// Free returns the memory of the tables. The engine must not be used afterwards.
-func (e *Engine) Free() error { return e.arena.Free() }
-
-// Memory says where the tables live, for reports.
-func (e *Engine) Memory() string { return e.arena.String() }
-
 // Config returns the configuration with defaults filled in.
 func (e *Engine) Config() Config { return e.cfg }
 
@@ -176,6 +172,12 @@ func (e *Engine) Counters() Counters {
 	c.HalfOpen, c.Opening = uint64(e.halfOpen), uint64(e.opening)
 	c.Flows, c.EstablishedNow = uint64(e.flows), uint64(e.established)
 	c.FastOpen.Pending, c.FastOpen.Sending = uint64(e.fast.pending), uint64(e.fast.sending)
+	if e.cookieMode {
+		c.UnderPressure = 1
+	}
+	for i := range e.listeners.all {
+		c.Queued += uint64(e.listeners.all[i].queued)
+	}
 	return c
 }
 
@@ -199,9 +201,7 @@ func (e *Engine) Handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act [
 		gather(&e.tup[i], &segs[i].Tuple)
 	}
 	e.hasher.Sum(e.sum[:n], e.tup[:n])
-	for i := range e.sum[:n] {
-		e.sink += e.tab.touch(e.sum[i].Hash)
-	}
+	e.find(segs)
 	checking := e.checksCookies()
 	if checking {
 		e.verifyAll(segs)
@@ -286,26 +286,9 @@ func (e *Engine) sumTuple(t *wire.Tuple) *cookie.Sum {
 	return &e.one
 }
 
-func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
-	tag := uint32(hash >> 32)
-	// The bound matters only if every bucket were passed over, once around.
-	for i, left := hash&e.tab.mask, len(e.tab.buckets); left > 0; i, left = (i+1)&e.tab.mask, left-1 {
-		b := &e.tab.buckets[i]
-		for k := range b.tag {
-			if b.tag[k] == tag && b.idx[k] != 0 && e.is(b.idx[k], t) {
-				return b.idx[k]
-			}
-		}
-		if b.over == 0 {
-			return 0
-		}
-	}
-	return 0
-}
-
 func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	s := segs[i]
-	idx := e.lookup(e.sum[i].Hash, &s.Tuple)
+	idx := e.current(i, &s.Tuple)
 	if idx == 0 {
 		return e.noRecord(s, i, v)
 	}
@@ -314,7 +297,7 @@ func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	case SynSent:
 		return e.synSent(r, idx, s, i)
 	case SynRcvd:
-		return e.synRcvd(r, idx, s, i)
+		return e.synRcvd(r, idx, s, i, v)
 	case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
 		return e.synchronized(r, idx, s, i)
 	case TimeWait:

@@ -101,6 +101,14 @@ func (e *Engine) State(id FlowID) State {
 	return Closed
 }
 
+// StateOf returns the state of a tuple, Closed when there is no record of it.
+func (e *Engine) StateOf(t *wire.Tuple) State {
+	if idx := e.lookup(e.sumTuple(t).Hash, t); idx != 0 {
+		return e.recs[idx].state
+	}
+	return Closed
+}
+
 func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
 	r := &e.recs[idx]
 	// Filled in place: a literal would be built on the stack and copied.

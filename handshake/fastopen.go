@@ -1,7 +1,6 @@
 package handshake
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,9 +22,6 @@ const fastOpenPenalty = uint32(60 * time.Second / time.Millisecond)
 // MaxFastOpen bounds the flows of all listeners that are handed over and not yet
 // acknowledged: record.wnd names their places.
 const MaxFastOpen = 65535
-
-// ErrNoListener is returned by FastOpen for an address nobody listens on.
-var ErrNoListener = errors.New("handshake: no listener at that address")
 
 // fastSlot is what a record in SYN-RECEIVED has no room for. Its number takes the
 // place of record.wnd, which is needed only later.
@@ -98,6 +94,13 @@ func (e *Engine) FastOpen(addr wire.Addr, port uint16, pending int) error {
 	return nil
 }
 
+// shut switches off the queue of a listener that ends; its flows live on.
+func (f *fastOpen) shut(queue uint16) {
+	if queue != 0 {
+		f.queues[queue].limit = 0
+	}
+}
+
 // room reports whether q takes one more.
 func (q *fastQueue) room(nowMS uint32) bool {
 	for q.waiting > 0 && int32(nowMS-q.resets[q.head]) >= 0 {
@@ -123,7 +126,7 @@ func (e *Engine) fastOpenSYN(l *listener, r *record, idx uint32, s *wire.Segment
 	exp := s.Opt.Has & wire.FastOpenExp
 	give := false
 	switch {
-	case e.keys == nil || q.limit == 0:
+	case e.keys == nil || q.limit == 0 || (s.Len == 0 && l.gate.hold > 0): // a deferred accept waits for text (FLD-006)
 	case !q.room(e.nowMS):
 		e.ctr.FastOpen.Full++
 	case s.Opt.TFOLen == 0: // TFO-001
@@ -159,6 +162,9 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	*slot = fastSlot{irs: s.Seq, wnd: s.Win, queue: l.fastOpen}
 	f.queues[l.fastOpen].pending++
 	f.pending++
+	if r.gated() {
+		e.pass(r, idx)
+	}
 	e.leaveHalfOpen(r)
 	r.flags |= flagFastOpen
 	r.wnd = n
@@ -168,7 +174,7 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	e.ctr.FastOpen.Accepted++
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS, ev.FastOpen = r.sndUna, s.Seq, true
-	if n := min(s.Len, uint32(e.synWindow(r.flags&flagV6 == 0, r.flags&flagTS != 0))); n > 0 {
+	if n := min(s.Len, uint32(e.synWindowOf(r))); n > 0 {
 		e.event(EventData, idx, i).Len = n
 		r.rcvNxt += wire.Seq(n)
 		e.ctr.PayloadBytes += uint64(n)
@@ -210,7 +216,7 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 	// SND.NXT is beyond our SYN when the application has sent something (TFO-009); that
 	// segment told the whole window, as later the SYN-ACK could not.
 	spoke := r.sndNxt != r.sndUna+1
-	wnd := uint32(e.synWindow(r.flags&flagV6 == 0, r.flags&flagTS != 0))
+	wnd := uint32(e.synWindowOf(r))
 	if spoke {
 		wnd = e.rcvWnd(r)
 	}
@@ -230,7 +236,7 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 		case s.Flags&wire.FlagACK != 0 && s.Ack != r.sndUna+1: // LSN-017
 			return e.resetFor(s)
 		case s.Flags&(wire.FlagACK|wire.FlagFIN) == 0 && s.Seq == slot.irs &&
-			(r.flags&flagTS == 0 || s.Opt.Has&wire.HasTimestamps == 0 || !r.paws(s)):
+			!(r.stamped(s) && r.paws(s)):
 			return e.repeatFastSYN(r, idx, s, i) // TFO-010: with its text or without
 		}
 		// A peer that restarted resets what our ACK tells it of (RST-016): unlike
@@ -243,7 +249,7 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 	if !r.sndUna.Less(s.Ack) || r.sndNxt.Less(s.Ack) {
 		return e.resetFor(s) // LSN-013
 	}
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
+	if r.stamped(s) {
 		// Not only SYN-ACKs went out, so a TSval up to now may come back.
 		off := e.sum[i].TSOff
 		first, now := e.tsFirst(r, off), cookie.TSVal(off, e.now)
@@ -298,7 +304,7 @@ func (e *Engine) confirmed(r *record, idx uint32, s *wire.Segment, i int) Action
 	}
 	r.last = e.now64 - answerSpacing
 	r.wnd = s.Win
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Seq.LessEq(r.rcvNxt) {
+	if r.stamped(s) && s.Seq.LessEq(r.rcvNxt) {
 		r.tsRecent = s.Opt.TSVal
 	}
 	r.sndUna++ // our SYN; the rest is as in any flow

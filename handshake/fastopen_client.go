@@ -120,6 +120,7 @@ func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int,
 	}
 	taken := in.Ack != iss+1
 	if onSYN && taken {
+		r.flags2 |= flagAcked
 		e.ctr.FastOpen.Taken++
 		e.events[len(e.events)-1].FastOpen = true
 	} else if onSYN {
@@ -205,7 +206,7 @@ func (e *Engine) fastOpenCrossed(r *record, idx uint32, s *wire.Segment, i int) 
 	if s.Flags&wire.FlagACK != 0 && iss.Less(s.Ack) && s.Ack.LessEq(nxt) {
 		r.sndNxt = s.Ack
 	}
-	act := e.synRcvd(r, idx, s, i)
+	act := e.synRcvd(r, idx, s, i, nil)
 	switch r.state {
 	case SynRcvd:
 		r.sndNxt = nxt

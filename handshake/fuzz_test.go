@@ -186,6 +186,13 @@ func fuzzEngine(t *testing.T, in []byte) {
 		case 12:
 			b := next()
 			e.Send(ids[b&7], 1+int(b>>4), b&8 != 0)
+		case 14:
+			e.Release(ids[next()&7])
+		case 15:
+			settle()
+			if e.Unlisten(wire.Addr{}, 80) != nil {
+				require.NoError(t, e.Listen(wire.Addr{}, 80, 7, false))
+			}
 		case 13:
 			b := next()
 			settle()
@@ -209,6 +216,6 @@ func fuzzEngine(t *testing.T, in []byte) {
 	require.Empty(t, c.Check())
 	require.Zero(t, c.Flows)
 	for i := range e.tab.buckets {
-		require.Zero(t, e.tab.buckets[i].over)
+		require.Zero(t, e.tab.buckets[i].meta)
 	}
 }

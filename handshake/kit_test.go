@@ -54,7 +54,7 @@ func testRing(tb testing.TB, now Time) *cookie.Ring {
 //
 //	S seq=0 mss=1460 …   a segment of the peer; "A … & R …" is a burst of several
 //	+1s                  time passes and timers fire
-//	connect [N], close, abort, send N [fin], icmp soft|hard|other seq=N, app reset
+//	connect [N], close, release, abort, send N [fin], icmp soft|hard|other seq=N
 //
 // A segment is its flags (S F R P A U E C, "." for none) and seq, ack, win, len, mss,
 // ws, sack, ts, ecr, tos, rport, lport. Its seq counts from the peer's ISS and
@@ -151,6 +151,8 @@ func (k *kit) step(line, what string) ([]wire.Segment, int) {
 		k.flow = id
 	case "close":
 		require.True(k.tb, k.e.Close(k.flow), line)
+	case "release":
+		require.True(k.tb, k.e.Release(k.flow), line)
 	case "abort":
 		require.True(k.tb, k.e.Abort(k.flow), line)
 	case "send":

@@ -39,6 +39,14 @@ func (e *Engine) synWindow(v4, ts bool) uint16 {
 	return e.win6
 }
 
+// synWindowOf is the window that the SYN or SYN-ACK of r said. That of an attempt
+// was chosen before anything was negotiated, and its SYN-ACK must not take back
+// what the SYN promised (WND-005).
+func (e *Engine) synWindowOf(r *record) uint16 {
+	ts := r.flags&flagTS != 0 || r.flags&flagActive != 0 && !e.cfg.NoTimestamps
+	return e.synWindow(r.flags&flagV6 == 0, ts)
+}
+
 // usable masks out the options of a peer's SYN that this side has switched off.
 func (e *Engine) usable(has wire.OptionSet) wire.OptionSet {
 	if e.cfg.NoTimestamps {
@@ -71,10 +79,17 @@ func (e *Engine) underPressure() bool {
 func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 	e.ctr.SynIn++
 	if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
-		e.ctr.SynDropped++
-		return e.count(DropSigned)
+		return e.refuse(DropSigned)
 	}
-	if e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure()) {
+	stateless := e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure())
+	if l.guarded {
+		o, cookie := e.admit(l, s)
+		if o != Consumed {
+			return e.refuse(o)
+		}
+		stateless = stateless || cookie
+	}
+	if stateless {
 		return e.markCookie(s, i)
 	}
 	idx := uint32(0)
@@ -85,8 +100,12 @@ func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 		if e.cfg.Cookies != CookiesNever {
 			return e.markCookie(s, i)
 		}
-		e.ctr.SynDropped++
-		return e.count(DropTableFull)
+		if e.cfg.Flood.EvictOldest && e.evictOldest() {
+			idx = e.alloc(&s.Tuple, e.sum[i].Hash)
+		}
+		if idx == 0 {
+			return e.refuse(DropTableFull)
+		}
 	}
 	return e.halfOpenFrom(l, s, i, idx, wire.Seq(cookie.ISN(e.sum[i].ISN, e.now)))
 }
@@ -101,6 +120,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 		r.flags2 |= flagAutoClose
 	}
 	r.flags2 |= flagHalfOpen
+	if l.gate.on {
+		l.gateHalfOpen(r)
+	}
 	e.halfOpen++
 	e.ctr.SynAcks++
 	r.sndUna, r.sndNxt = iss, iss+1
@@ -109,7 +131,7 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
 	r.start, r.last = e.now64, e.now64-answerSpacing
-	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	e.timers.arm(e.recs, idx, classSynAck, e.nowMS)
 	if s.Opt.Has&wire.HasFastOpen != 0 && l.fastOpen != 0 {
 		return e.fastOpenSYN(l, r, idx, s, i)
 	}
@@ -139,7 +161,7 @@ func (e *Engine) synAck(r *record, s *wire.Segment, tsOff uint32) {
 	s.Seq, s.Ack = r.sndUna, r.rcvNxt
 	s.Flags = wire.FlagSYN | wire.FlagACK
 	s.Len, s.TOS = 0, 0
-	s.Win = e.synWindow(v4, r.flags&flagTS != 0)
+	s.Win = e.synWindowOf(r)
 	e.synOptions(&s.Opt, r.flags&flagTS != 0, r.flags&flagSACK != 0, r.flags&flagWScale != 0, v4)
 	if r.flags&flagTS != 0 {
 		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), r.tsRecent // TSP-002
@@ -171,9 +193,30 @@ func (e *Engine) tsFirst(r *record, tsOff uint32) uint32 {
 	return first
 }
 
+// knowsNot reports whether r is a passive half-open whose SYN-ACK is not the one
+// that the ACK s answers. A cookie may have been sent before the record was made.
+func (r *record) knowsNot(s *wire.Segment) bool {
+	return r.state == SynRcvd && r.flags&flagActive == 0 && s.Ack != r.sndNxt
+}
+
+// wrongAck is an unacceptable ACK in SYN-RECEIVED: the reset of LSN-013, unless it
+// carries a cookie. Then cookie mode ended between a SYN and its repeat: the peer
+// is ESTABLISHED by the first answer, and the half-open stands for the second.
+func (e *Engine) wrongAck(r *record, idx uint32, s *wire.Segment, i int, v *cookie.Result) Action {
+	if v != nil && v.OK && r.flags&flagActive == 0 {
+		if l := e.listeners.find(&s.Tuple); l != nil {
+			e.ctr.HalfOpenReplaced++
+			e.removeHashed(idx, e.sum[i].Hash)
+			return e.acceptCookie(l, s, i, v)
+		}
+	}
+	return e.resetFor(s)
+}
+
 // synRcvd is SYN-RECEIVED, passive or (flagActive) from a simultaneous open:
-// §3.10.7.4 with Linux's tcp_check_req where CONFORMANCE says so.
-func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
+// §3.10.7.4 with Linux's tcp_check_req where CONFORMANCE says so. v is the
+// verdict on the ACK of s as a cookie, if it was asked for.
+func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cookie.Result) Action {
 	active := r.flags&flagActive != 0
 	if r.flags&flagFastOpen != 0 {
 		if active {
@@ -181,8 +224,11 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 		}
 		return e.handedOverRcvd(r, idx, s, i)
 	}
+	if e.sweepAt != 0 && e.dropUnlistened(idx, &s.Tuple) { // LSN-023
+		return e.noRecord(s, i, v)
+	}
 	// RCV.WND is what our SYN or SYN-ACK said; it could not be scaled.
-	inWindow := s.Seq.InWindow(r.rcvNxt, uint32(e.synWindow(r.flags&flagV6 == 0, r.flags&flagTS != 0)))
+	inWindow := s.Seq == r.rcvNxt || s.Seq.InWindow(r.rcvNxt, uint32(e.synWindowOf(r)))
 	if s.Flags&wire.FlagRST != 0 {
 		switch {
 		case s.Seq == r.rcvNxt: // LSN-011, SIM-005
@@ -205,42 +251,50 @@ func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int) Action {
 		return e.count(DropNoACK) // VAL-020
 	}
 	if s.Ack != r.sndNxt {
-		return e.resetFor(s) // LSN-013
+		return e.wrongAck(r, idx, s, i, v)
 	}
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 {
-		off := e.sum[i].TSOff
-		first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
-		if s.Opt.TSEcr != 0 && (int32(s.Opt.TSEcr-first) < 0 || int32(last-s.Opt.TSEcr) < 0) {
-			return e.challengeAlways(r, s, i) // LSN-018
-		}
-		if r.paws(s) {
-			return e.challengeAlways(r, s, i) // LSN-019
-		}
+	if r.stamped(s) && (!e.echoes(r, s, i) || r.paws(s)) { // LSN-018, LSN-019
+		return e.unacceptable(r, s, i, s.Len != 0)
 	}
-	if !inWindow {
-		return e.challengeAlways(r, s, i) // LSN-014
+	if !inWindow && !acceptable(s, r.rcvNxt, uint32(e.synWindowOf(r))) {
+		return e.unacceptable(r, s, i, s.Len != 0) // LSN-014
+	}
+	if r.gated() {
+		if a, in := e.enter(r, idx, s, i); !in {
+			return a
+		}
 	}
 	e.establish(r, idx, s, i)
 	return e.afterOpen(r, idx, s, i)
 }
 
+// echoes reports whether s echoes one of the TSvals of our SYNs and SYN-ACKs, or
+// none (LSN-018).
+func (e *Engine) echoes(r *record, s *wire.Segment, i int) bool {
+	off := e.sum[i].TSOff
+	first, last := e.tsFirst(r, off), off+e.timers.armedAt(r) // the timer started with the last copy
+	return s.Opt.TSEcr == 0 || int32(s.Opt.TSEcr-first) >= 0 && int32(last-s.Opt.TSEcr) >= 0
+}
+
 // synRcvdSYN handles a SYN or SYN-ACK in SYN-RECEIVED.
 func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWindow bool) Action {
-	active := r.flags&flagActive != 0
+	active, stamped := r.flags&flagActive != 0, r.stamped(s)
 	if s.Flags&wire.FlagACK != 0 {
 		if s.Ack != r.sndNxt { // SIM-005, LSN-017
 			return e.resetFor(s)
 		}
-		if active && s.Seq+1 == r.rcvNxt { // SIM-002
+		switch {
+		case stamped && r.paws(s): // TSP-007
+			return e.challenge(r, s, i)
+		case active && s.Seq+1 == r.rcvNxt && (!stamped || e.echoes(r, s, i)): // SIM-002
+			if stamped {
+				r.tsRecent = s.Opt.TSVal
+			}
 			r.synWnd(s.Win)
 			e.establish(r, idx, s, i)
 			e.ack(r, s, i)
 			return e.answer(Answered)
-		}
-		if !inWindow {
-			return e.challenge(r, s, i)
-		}
-		if !active { // a SYN in the window: LSN-017
+		case !active && inWindow: // a SYN in the window: LSN-017
 			e.ctr.HalfOpenReplaced++
 			e.removeHashed(idx, e.sum[i].Hash)
 			return e.count(Consumed)
@@ -248,19 +302,16 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 		return e.challenge(r, s, i)
 	}
 	switch {
-	case active: // SIM-003
+	case active, stamped && r.paws(s): // SIM-003, LSN-008
 		return e.challenge(r, s, i)
 	case s.Seq+1 == r.rcvNxt && s.Flags&wire.FlagFIN == 0: // the same SYN again
-		if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && r.paws(s) {
-			return e.challenge(r, s, i) // LSN-008
-		}
 		e.ctr.SynRepeats++
 		if e.now64-r.last < answerSpacing {
 			return e.count(DropRateLimited) // LSN-006
 		}
 		r.last = e.now64
 		r.flags |= flagRetrans
-		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+		e.armSynAck(r, idx)
 		e.synAck(r, s, e.sum[i].TSOff)
 		return e.answer(Answered)
 	case inWindow && s.Flags&wire.FlagFIN == 0: // LSN-009: the peer restarted
@@ -275,6 +326,9 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 // s is the segment that proved it; its SEG.ACK equals SND.NXT.
 func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	iss, irs := r.sndUna, r.rcvNxt-1
+	if r.gated() {
+		e.pass(r, idx)
+	}
 	e.leaveHalfOpen(r)
 	e.timers.disarm(e.recs, idx)
 	if r.flags&flagActive != 0 {
@@ -289,7 +343,7 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	r.retries = 0
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS = iss, irs
-	if r.flags&flagRetrans == 0 { // Karn (RTX-006)
+	if r.flags&flagRetrans == 0 && r.flags2&flagProved == 0 { // Karn (RTX-006); a deferred ACK is no sample either
 		ev.RTT = e.now64 - r.start
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once
@@ -299,7 +353,7 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 // window, its text and its FIN (LSN-015, LSN-016).
 func (e *Engine) afterOpen(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.wnd = s.Win
-	if r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Seq.LessEq(r.rcvNxt) {
+	if r.stamped(s) && s.Seq.LessEq(r.rcvNxt) {
 		r.tsRecent = s.Opt.TSVal
 	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {

@@ -122,10 +122,32 @@ func TestLSN_006_RepeatInOneBurst(t *testing.T) {
 	`)
 }
 
+func TestLSN_007_OptionsOfARepeat(t *testing.T) {
+	for _, c := range []struct{ first, again, want string }{
+		{"S mss=1460 ws=7 sack ts=50", "S", "SA ws=3 sack ts ecr=50"},
+		{"S mss=1460 ws=7 sack ts=50", "S mss=100 ws=1 ts=90", "SA mss=1460 ws=3 sack ts ecr=50"},
+		{"S", "S mss=1460 ws=7 sack ts=50", "SA mss=1460 !ws !sack !ts"},
+		{"S win=100", "S win=9000", "SA"},
+	} {
+		k := newKit(t, Config{})
+		k.play(c.first + " | SA | SYN-RECEIVED")
+		r := &k.e.recs[1]
+		mss, flags, shifts, wnd, recent := r.mss, r.flags, r.shifts, r.wnd, r.tsRecent
+		k.play(c.again + " | " + c.want + " | SYN-RECEIVED")
+		require.Equal(t, flags|flagRetrans, r.flags, c.again)
+		require.Equal(t, []any{mss, shifts, wnd, recent}, []any{r.mss, r.shifts, r.wnd, r.tsRecent}, c.again)
+	}
+}
+
 func TestLSN_008_OldRepeat(t *testing.T) {
 	newKit(t, Config{}).play(halfOpenTS + `
 		S ts=999        | A seq=1 ack=1 | SYN-RECEIVED
 		S ts=999        | - | SYN-RECEIVED
+	`)
+	// So is one that would replace the half-open: it is an old duplicate (TSP-007).
+	newKit(t, Config{}).play(halfOpenTS + `
+		S seq=5 ts=999  | A seq=1 ack=1 | SYN-RECEIVED
+		S seq=5 ts=1001 | SA seq=0 ack=6 ecr=1001 | SYN-RECEIVED
 	`)
 }
 
@@ -183,13 +205,81 @@ func TestLSN_013_WrongAck(t *testing.T) {
 		PA seq=9 ack=100 len=4  | R seq=100 | SYN-RECEIVED
 		A seq=1 ack=1           | - | ESTABLISHED | established
 	`)
+	require.EqualValues(t, 3, k.e.Counters().Outcome[AnsweredReset])
+}
+
+// Cookie mode ends between the SYN that got a cookie and its repeat, which gets a
+// record: the peer is established by the first answer and sends its ACK.
+func TestLSN_013_CookieBehindHalfOpen(t *testing.T) {
+	start := func(t *testing.T) (k *kit, cookie, stored wire.Seq) {
+		k = newKit(t, Config{HighMark: 1, LowMark: 1})
+		k.tup.RemotePort++
+		k.play(halfOpen)
+		filler := k.iss
+		k.tup.RemotePort--
+		k.play(cookieOut)
+		cookie = k.iss
+		k.iss = filler
+		k.tup.RemotePort++
+		k.play("R seq=1 | - | CLOSED\n+1s |")
+		k.tup.RemotePort--
+		k.play("S mss=1460 | SA seq=0 ack=1 | SYN-RECEIVED")
+		require.NotEqual(t, cookie, k.iss)
+		return k, cookie, k.iss
+	}
+	t.Run("the ACK of the cookie opens", func(t *testing.T) {
+		k, cookie, _ := start(t)
+		k.iss = cookie
+		k.play("PA seq=1 ack=1 len=3 | A seq=1 ack=4 | ESTABLISHED | established, data 0+3")
+		require.True(t, k.info.Cookie)
+		require.Equal(t, cookie, k.info.ISS)
+		c := k.e.Counters()
+		require.EqualValues(t, 1, c.HalfOpenReplaced)
+		require.EqualValues(t, 1, c.CookiesOK)
+		require.Zero(t, c.HalfOpen)
+		require.Zero(t, c.Outcome[AnsweredReset])
+	})
+	t.Run("the ACK of the record opens", func(t *testing.T) {
+		k, _, _ := start(t)
+		k.play("A seq=1 ack=1 | - | ESTABLISHED | established")
+		require.False(t, k.info.Cookie)
+		require.Zero(t, k.e.Counters().CookiesOK+k.e.Counters().CookiesBad, "it is not looked at as a cookie")
+	})
+	t.Run("an ACK of neither is reset", func(t *testing.T) {
+		k, _, _ := start(t)
+		k.play("A seq=1 ack=77 | R seq=77 | SYN-RECEIVED\nA seq=1 ack=1 | - | ESTABLISHED | established")
+		require.EqualValues(t, 1, k.e.Counters().CookiesBad)
+	})
+	t.Run("in one burst", func(t *testing.T) {
+		k, cookie, _ := start(t)
+		k.play("R seq=1 | - | CLOSED")
+		k.iss = cookie
+		k.play("S mss=1460 & A seq=1 ack=1 | SA & - | ESTABLISHED | established")
+		require.True(t, k.info.Cookie)
+	})
+	t.Run("both kinds at once", func(t *testing.T) {
+		k, cookie, stored := start(t)
+		k.iss = cookie
+		a := k.parse("", "A seq=1 ack=1")
+		k.iss = stored
+		b := k.parse("", "A seq=1 ack=1")
+		out := k.inject([]wire.Segment{a, b})
+		require.EqualValues(t, 1, out[0].Path, "silent")
+		// Now the cookie's flow is there, and the record's ACK is far from its SND.NXT.
+		require.Equal(t, wire.FlagACK, out[1].Flags)
+		require.Equal(t, "ESTABLISHED", k.state())
+		require.Equal(t, "established", k.takeEvents())
+	})
 }
 
 func TestLSN_014_GoodAckWrongSeq(t *testing.T) {
 	newKit(t, Config{}).play(halfOpen + `
-		A seq=0 ack=1        | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=100000 ack=1   | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=1 ack=1        | - | ESTABLISHED | established
+		A seq=0 ack=1               | A seq=1 ack=1 | SYN-RECEIVED
+		A seq=100000 ack=1          | - | SYN-RECEIVED       # pure: RST-008
+		PA seq=100000 ack=1 len=4   | A seq=1 ack=1 | SYN-RECEIVED
+		+500ms                      |
+		A seq=100000 ack=1          | A seq=1 ack=1 | SYN-RECEIVED
+		A seq=1 ack=1               | - | ESTABLISHED | established
 	`)
 }
 
@@ -227,11 +317,11 @@ func TestLSN_017_SynAckInPassive(t *testing.T) {
 func TestLSN_018_EchoedTimestamp(t *testing.T) {
 	newKit(t, Config{}).play(halfOpenTS + `
 		+20ms                          |
-		A seq=1 ack=1 ts=1001 ecr=first-5  | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=1 ack=1 ts=1001 ecr=first+5  | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=1 ack=1 ts=1001 ecr=first+1  | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=1 ack=1 ts=1001 ecr=first-1  | A seq=1 ack=1 | SYN-RECEIVED
-		A seq=1 ack=1 ts=1001 ecr=first    | - | ESTABLISHED | established
+		A seq=1 ack=1 ts=1001 ecr=first-5          | A seq=1 ack=1 | SYN-RECEIVED
+		A seq=1 ack=1 ts=1001 ecr=first+5          | - | SYN-RECEIVED       # pure: RST-008
+		PA seq=1 ack=1 ts=1001 ecr=first+1 len=4   | A seq=1 ack=1 | SYN-RECEIVED
+		PA seq=1 ack=1 ts=1001 ecr=first-1 len=4   | A seq=1 ack=1 | SYN-RECEIVED
+		A seq=1 ack=1 ts=1001 ecr=first            | - | ESTABLISHED | established
 	`)
 	newKit(t, Config{}).play(halfOpenTS + `
 		A seq=1 ack=1 ts=1001 ecr=0        | - | ESTABLISHED | established
@@ -242,6 +332,7 @@ func TestLSN_018_EchoedTimestamp(t *testing.T) {
 			+1001ms                            | SA seq=0 ack=1
 			+2001ms                            | SA seq=0 ack=1
 			A seq=1 ack=1 ts=1001 ecr=last+1   | A seq=1 ack=1 | SYN-RECEIVED
+			+500ms                             |
 			A seq=1 ack=1 ts=1001 ecr=first-1  | A seq=1 ack=1 | SYN-RECEIVED
 		`)
 		k := newKit(t, Config{})

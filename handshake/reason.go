@@ -25,9 +25,9 @@ const (
 	DropBadFlags
 	// DropNoACK: a segment without ACK where one is required (VAL-020).
 	DropNoACK
-	// DropTableFull: a SYN met a full table and cookies are off.
+	// DropTableFull: a SYN met a full table or the bound of its listener, and cookies are off.
 	DropTableFull
-	// DropFlowsFull: a valid cookie met a full table (CKI-022).
+	// DropFlowsFull: a valid cookie met a full flow table (CKI-022).
 	DropFlowsFull
 	// DropMSS: the peer's MSS is too small for a cookie to carry (CKI-005).
 	DropMSS
@@ -35,6 +35,22 @@ const (
 	DropSigned
 	// DropOutOfOrder: text or FIN beyond RCV.NXT, not held.
 	DropOutOfOrder
+	// DropSYNLimit: a SYN above Flood.SYN.
+	DropSYNLimit
+	// DropSourceLimit: a SYN above Flood.Source for its source prefix (FLD-007).
+	DropSourceLimit
+	// DropQueueFull: a SYN to a listener whose Backlog is full (FLD-004).
+	DropQueueFull
+	// DropQueueFullACK: the final ACK, or a valid cookie, met a full Backlog (FLD-005, CKI-022).
+	DropQueueFullACK
+	// DropDeferred: an ACK without text to a listener with Gate.Defer; its peer is remembered (FLD-006).
+	DropDeferred
+	// DropBadCookie: an ACK that no flow and no cookie explains, with Flood.SilentBadCookies (CKI-013).
+	DropBadCookie
+	// DropCookieLimit: a valid cookie above Flood.CookieAccepts (CKI-019).
+	DropCookieLimit
+	// DropResetLimit: a reset that Flood.Resets did not allow (RST-017).
+	DropResetLimit
 	numOutcomes
 )
 
@@ -44,7 +60,8 @@ const NumOutcomes = int(numOutcomes)
 var outcomeNames = [numOutcomes]string{
 	"consumed", "answered", "answered_cookie", "answered_reset", "answered_challenge",
 	"rate_limited", "rst_ignored", "bad_flags", "no_ack", "syn_table_full", "flow_table_full",
-	"mss_too_small", "signed_without_key", "out_of_order",
+	"mss_too_small", "signed_without_key", "out_of_order", "syn_limit", "source_limit", "accept_queue_full",
+	"accept_queue_full_ack", "deferred_accept", "bad_cookie", "cookie_limit", "reset_limit",
 }
 
 // String returns the counter name of o in snake_case.
@@ -76,11 +93,13 @@ const (
 	ReasonReset
 	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before it timed out.
 	ReasonUnreachable
+	// ReasonAborted: this side reset a flow that was Released when its peer went on.
+	ReasonAborted
 	numCloseReasons
 )
 
 var closeNames = [numCloseReasons]string{
-	"none", "done", "refused", "timed out", "reset", "unreachable",
+	"none", "done", "refused", "timed out", "reset", "unreachable", "aborted",
 }
 
 // String returns a short English name.

@@ -28,12 +28,17 @@ const (
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
 	flagText                  // text given to Send or ConnectText is not yet acknowledged
+	flagAcked                 // something behind our SYN was acknowledged
+	flagReleased              // the application is gone, see Release
+	flagProved                // passive SYN-RECEIVED: the peer has proved its address, but is not let in yet
+
+	flagGated = flagSoftError // passive: counted by the Gate of its listener
 )
 
 // record is one connection in any state but LISTEN and CLOSED: a cache line,
 // without pointers, so that the collector never looks at millions of them.
 type record struct {
-	remote4, local4       uint32
+	remote4, local4       uint32 // of IPv6 addresses the last word
 	remotePort, localPort uint16
 	sndUna, sndNxt        wire.Seq
 	rcvNxt                wire.Seq
@@ -86,6 +91,11 @@ func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }
 // sndWnd is SND.WND in bytes.
 func (r *record) sndWnd() uint32 { return uint32(r.wnd) << r.peerShift() }
 
+// stamped reports whether s carries a timestamp that counts: one that was negotiated.
+func (r *record) stamped(s *wire.Segment) bool {
+	return r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+}
+
 // paws reports whether the TSval of s is older than TS.Recent (RFC 7323 §5.3).
 // Zero stands for "none yet", as in Linux.
 func (r *record) paws(s *wire.Segment) bool {
@@ -112,18 +122,18 @@ func (e *Engine) putTuple(idx uint32, t *wire.Tuple) {
 // is reports whether record idx belongs to t.
 func (e *Engine) is(idx uint32, t *wire.Tuple) bool {
 	r := &e.recs[idx]
-	if r.remotePort != t.RemotePort || r.localPort != t.LocalPort {
+	if r.remote4 != uint32(t.Remote.Lo) || r.remotePort != t.RemotePort || r.local4 != uint32(t.Local.Lo) || r.localPort != t.LocalPort {
 		return false
 	}
 	if r.flags&flagV6 != 0 {
 		a := &e.addr6[idx]
 		return a.remote == t.Remote && a.local == t.Local
 	}
-	return t.Remote == wire.Addr4(r.remote4) && t.Local == wire.Addr4(r.local4)
+	return t.Remote.Is4() && t.Local.Is4()
 }
 
 // alloc takes a record and enters it into the table under hash. It returns 0
-// when none is free, after trying one that was removed in this burst and the
+// when none is free (or the chain of hash is too long, which counts as full), after trying one that was removed in this burst and the
 // oldest TIME-WAIT (TWT-014).
 func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
 	idx := e.free
@@ -144,17 +154,20 @@ func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
 		}
 		idx = e.limbo
 		e.limbo = e.recs[idx].next
+		e.reused = true
 	}
 	r := &e.recs[idx]
 	gen := r.gen + 1
 	*r = record{gen: gen, remotePort: t.RemotePort, localPort: t.LocalPort}
-	if t.Remote.Is4() {
-		r.remote4, r.local4 = t.Remote.V4(), t.Local.V4()
-	} else {
+	r.remote4, r.local4 = uint32(t.Remote.Lo), uint32(t.Local.Lo)
+	if !t.Remote.Is4() {
 		r.flags = flagV6
 		e.addr6[idx] = addrs6{t.Remote, t.Local}
 	}
-	e.tab.insert(hash, idx)
+	if !e.tab.insert(hash, idx) {
+		r.next, e.free = e.free, idx
+		return 0
+	}
 	e.flows++
 	return idx
 }
@@ -168,7 +181,12 @@ func (e *Engine) remove(idx uint32) {
 func (e *Engine) removeHashed(idx uint32, hash uint64) {
 	r := &e.recs[idx]
 	e.timers.disarm(e.recs, idx)
-	e.leaveHalfOpen(r)
+	if r.flags2&(flagHalfOpen|flagGated) != 0 {
+		if r.gated() {
+			e.ungate(r, idx)
+		}
+		e.leaveHalfOpen(r)
+	}
 	e.tab.remove(hash, idx)
 	r.state = Closed
 	r.next = e.limbo
@@ -191,6 +209,9 @@ func (e *Engine) leaveHalfOpen(r *record) {
 	if r.flags2&flagHalfOpen != 0 {
 		r.flags2 &^= flagHalfOpen
 		e.halfOpen--
+		if r.retries != 0 {
+			e.resent--
+		}
 	}
 }
 

@@ -394,7 +394,7 @@ func runSim(tb testing.TB, c simConfig) *simWorld {
 		require.Zero(tb, ctr.Flows+ctr.HalfOpen+ctr.Opening+ctr.EstablishedNow, "client %v", d.client)
 		require.Zero(tb, d.e.timers.armed)
 		for i := range d.e.tab.buckets {
-			require.Zero(tb, d.e.tab.buckets[i].over)
+			require.Zero(tb, d.e.tab.buckets[i].meta)
 		}
 	}
 	c0, c1 := w.ends[0].e.Counters(), w.ends[1].e.Counters()

@@ -58,12 +58,12 @@ func (e *Engine) challengeAlways(r *record, s *wire.Segment, i int) Action {
 // synchronized is §3.10.7.4 for ESTABLISHED to LAST-ACK.
 func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Action {
 	if s.Flags&wire.FlagSYN != 0 && s.Flags&wire.FlagRST == 0 { // fourth, moved up by RFC 5961 §4.2: for any SEQ
-		return e.challenge(r, s, i) // SYN-002, SYN-003
+		return e.synchronizedSYN(r, idx, s, i)
 	}
 	wnd := e.rcvWnd(r)
 	if s.Flags&wire.FlagRST != 0 { // second; not subject to PAWS (RST-005)
 		switch {
-		case s.Seq == r.rcvNxt: // RST-001
+		case s.Seq == r.rcvNxt, s.Seq+1 == r.rcvNxt && r.peerClosed(): // RST-001, RST-004
 			e.peerReset(r, idx, i)
 			return e.count(Consumed)
 		case s.Seq.InWindow(r.rcvNxt, wnd+1): // RST-002
@@ -78,31 +78,69 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		return e.count(DropNoACK) // VAL-020
 	}
 	text := s.Len != 0
-	hasTS := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+	hasTS := r.stamped(s)
 	if hasTS && r.paws(s) { // TSP-007
 		return e.unacceptable(r, s, i, text)
 	}
 	if !acceptable(s, r.rcvNxt, wnd) { // first
 		return e.unacceptable(r, s, i, text) // RST-008
 	}
-	if r.sndNxt.Less(s.Ack) { // RST-006
+	if r.sndNxt.Less(s.Ack) || r.ackTooOld(s.Ack) { // RST-006, RST-007
 		return e.unacceptable(r, s, i, text)
 	}
 	if hasTS && s.Seq.LessEq(r.rcvNxt) { // TSP-005, TSP-006
 		r.tsRecent = s.Opt.TSVal
 	}
-	if r.sndUna.LessEq(s.Ack) {
+	switch {
+	case r.sndUna.Less(s.Ack):
 		r.wnd = s.Win
-		if r.sndUna.Less(s.Ack) {
-			if e.acked(r, idx, s, i) {
-				return e.count(Consumed) // the flow is over
-			}
+		if e.acked(r, idx, s, i) {
+			return e.count(Consumed) // the flow is over
 		}
+	case r.sndUna == s.Ack && s.Seq == r.rcvNxt:
+		// SND.WL1 and SND.WL2 are not kept (WND-005): nothing is held out of order, so
+		// they are behind RCV.NXT and SND.UNA, and a segment at these is the newest.
+		r.wnd = s.Win
+	}
+	if text && r.flags2&flagReleased != 0 && (r.state == FinWait1 || r.state == FinWait2) &&
+		r.rcvNxt.Less(s.Seq+wire.Seq(s.Len)) { // nobody will read it (RST-014)
+		e.ended(idx, i, ReasonAborted)
+		return e.resetFor(s)
 	}
 	if !text && s.Flags&wire.FlagFIN == 0 {
 		return e.count(Consumed)
 	}
 	return e.text(r, idx, s, i)
+}
+
+// synchronizedSYN is a SYN or SYN-ACK on a synchronized flow: a challenge, which
+// also repeats a lost third ACK. Only a FIN-WAIT-2 that nobody owns gives way.
+func (e *Engine) synchronizedSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
+	if r.state != FinWait2 || r.flags2&flagReleased == 0 || s.Flags&wire.FlagACK != 0 || s.Seq.Less(r.rcvNxt) ||
+		r.stamped(s) && r.paws(s) {
+		return e.challenge(r, s, i) // SYN-002, SYN-003
+	}
+	e.ended(idx, i, ReasonAborted) // SYN-004
+	return e.resetFor(s)
+}
+
+// peerClosed reports whether RCV.NXT is behind the peer's FIN.
+func (r *record) peerClosed() bool {
+	return r.state == CloseWait || r.state == Closing || r.state == LastAck
+}
+
+// ackTooOld is RFC 5961 §5.2: an ACK of what was acknowledged longer ago than the
+// peer can have text under way is a guess. MAX.SND.WND is not kept. The window of
+// now stands for it, but not less than the one segment that Send has in flight, and
+// nothing before the first byte was acknowledged (RST-007).
+func (r *record) ackTooOld(ack wire.Seq) bool {
+	if r.sndUna.LessEq(ack) {
+		return false
+	}
+	if r.flags2&flagAcked == 0 {
+		return true
+	}
+	return ack.Less(r.sndUna - wire.Seq(max(r.sndWnd(), uint32(r.mss))))
 }
 
 // acceptable is the table of §3.10.7.4 step 1 for a window that is never zero.
@@ -137,6 +175,7 @@ func (e *Engine) peerReset(r *record, idx uint32, i int) {
 func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	cut := r.outstanding() > r.segment() // more than what was under way
 	r.sndUna = s.Ack
+	r.flags2 |= flagAcked
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
 		e.event(EventAcked, idx, i)
@@ -200,6 +239,9 @@ func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 		ev.Off, ev.Len = off, n
 		r.rcvNxt += wire.Seq(n)
 		e.ctr.PayloadBytes += uint64(n)
+		if r.state == FinWait2 { // a half-close whose peer still talks is no orphan (DAT-012)
+			e.timers.arm(e.recs, idx, classFinWait2, e.nowMS)
+		}
 	}
 	if fin {
 		return e.peerFIN(r, idx, s, i)
@@ -211,7 +253,9 @@ func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 // peerFIN is step eight.
 func (e *Engine) peerFIN(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.rcvNxt++
-	e.event(EventPeerClosed, idx, i)
+	if r.flags2&flagReleased == 0 {
+		e.event(EventPeerClosed, idx, i)
+	}
 	switch r.state {
 	case Established:
 		r.state = CloseWait
@@ -266,37 +310,40 @@ func (e *Engine) enterTimeWait(r *record, idx uint32, i int) {
 func (e *Engine) timeWait(r *record, idx uint32, s *wire.Segment, i int) Action {
 	switch {
 	case s.Flags&wire.FlagRST != 0:
-		if s.Seq != r.rcvNxt {
+		if s.Seq != r.rcvNxt || e.cfg.RFC1337 {
 			return e.count(DropRST)
 		}
 		e.removeHashed(idx, e.sum[i].Hash) // TWT-007
 		return e.count(Consumed)
 	case s.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagFIN) == wire.FlagSYN:
 		l := e.listeners.find(&s.Tuple)
-		both := r.flags&flagTS != 0 && s.Opt.Has&wire.HasTimestamps != 0
+		both := r.stamped(s)
 		later := r.rcvNxt.Less(s.Seq)
 		newer := both && (int32(s.Opt.TSVal-r.tsRecent) > 0 || (s.Opt.TSVal == r.tsRecent && later))
 		if l == nil || !(newer || (!both && later)) {
 			return e.challenge(r, s, i) // TWT-003, TWT-004
 		}
-		// A new incarnation: it bypasses queue limits and cookies (TWT-006, ISN-004).
-		iss := r.sndNxt + 65537
-		if iss == 0 {
-			iss = 1
-		}
-		e.removeHashed(idx, e.sum[i].Hash)
 		e.ctr.SynIn++
+		if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
+			e.ctr.SynDropped++
+			return e.count(DropSigned)
+		}
+		// A new incarnation: it bypasses queue limits and cookies (TWT-006).
+		iss := r.nextISS()
+		e.removeHashed(idx, e.sum[i].Hash)
 		fresh := e.alloc(&s.Tuple, e.sum[i].Hash)
 		if fresh == 0 {
-			e.ctr.SynDropped++
-			return e.count(DropTableFull)
+			return e.refuse(DropTableFull)
 		}
 		return e.halfOpenFrom(l, s, i, fresh, iss)
 	case s.Flags&wire.FlagACK == 0 && s.Flags&wire.FlagSYN == 0:
 		return e.count(DropNoACK)
-	case s.Flags&wire.FlagFIN != 0: // the peer did not get our last ACK (TWT-002)
+	case s.Flags&(wire.FlagFIN|wire.FlagSYN) == wire.FlagFIN && s.Seq+wire.Seq(s.SegLen()) == r.rcvNxt: // the peer did not get our last ACK (TWT-002)
 		e.timers.arm(e.recs, idx, classTimeWait, e.nowMS)
-	case s.Len == 0 && s.Flags&wire.FlagSYN == 0 && s.Seq == r.rcvNxt && s.Ack == r.sndNxt:
+	case s.SegLen() == 0 && s.Seq == r.rcvNxt && s.Ack.LessEq(r.sndNxt) && !(r.stamped(s) && r.paws(s)):
+		if r.stamped(s) { // the next incarnation has to be newer than this
+			r.tsRecent = s.Opt.TSVal
+		}
 		return e.count(Consumed)
 	}
 	return e.challenge(r, s, i)

@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -28,10 +29,11 @@ func TestTableAgainstTwin(t *testing.T) {
 		{"one", 1, ^uint64(0)},
 		{"small", 5, ^uint64(0)},
 		{"random", 2000, ^uint64(0)},
-		{"one bucket", 200, 0},
-		{"one tag", 200, 0xffffffff},
-		{"few buckets", 500, 3},
-		{"last bucket wraps", 300, 1<<32 - 1},
+		{"one bucket, one tag", 200, 0},
+		{"one bucket", 200, 0xff},
+		{"one tag", 200, ^uint64(0xff)},
+		{"few buckets", 500, 1<<63 | 1<<62 | 0xff},
+		{"last bucket wraps", 300, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKit(t, Config{MaxFlows: c.n})
@@ -46,7 +48,7 @@ func TestTableAgainstTwin(t *testing.T) {
 			hashN := func(tu *wire.Tuple) uint64 {
 				h := e.sumTuple(tu).Hash
 				if c.name == "last bucket wraps" {
-					return h | e.tab.mask
+					return h | 0xffffff<<40
 				}
 				return h & c.mask
 			}
@@ -95,19 +97,112 @@ func TestTableAgainstTwin(t *testing.T) {
 			}
 			for i := range e.tab.buckets {
 				b := &e.tab.buckets[i]
-				require.Zero(t, b.over, "bucket %d", i)
-				require.Zero(t, b.idx)
+				require.Zero(t, b.meta, "bucket %d", i)
 			}
 			require.Zero(t, e.flows)
 		})
 	}
 }
 
+// A table with its last record in use, and again after its flows have changed
+// many times: chains stay short, and the words of the buckets tell the truth.
+func TestFLD_009_ChainsOfAFullTable(t *testing.T) {
+	flows := 1 << 20
+	if testing.Short() {
+		flows = 1 << 14
+	}
+	c := newCycler(t, Config{MaxFlows: flows, MaxHalfOpen: flows, Cookies: CookiesNever})
+	e := c.e
+	chains := func() (longest int, mean float64) {
+		moved := make([]int, len(e.tab.buckets)+1) // passing: at its home +1, where it is -1
+		at := make(map[uint32]int, flows)
+		for i := range e.tab.buckets {
+			b := &e.tab.buckets[i]
+			for set := ^uint64(0); set != 0; set &= set - 1 {
+				p := bits.TrailingZeros64(set)
+				if p&7 > 1 || slotOf(set) >= bucketSlots || b.meta[p&1]>>(p&^7)&0xff == 0 {
+					continue
+				}
+				at[b.idx[slotOf(set)]] = i
+			}
+		}
+		require.Len(t, at, e.flows, "each record in one slot")
+		total := 0
+		for idx, i := range at {
+			home := int(e.tab.home(e.hashOf(idx)))
+			n := (i - home + len(e.tab.buckets)) % len(e.tab.buckets)
+			for k := range n {
+				moved[(home+k)%len(e.tab.buckets)]++
+			}
+			longest, total = max(longest, n+1), total+n+1
+		}
+		for i := range e.tab.buckets {
+			require.EqualValues(t, moved[i], e.tab.buckets[i].meta[1]>>32, "bucket %d", i)
+		}
+		return longest, float64(total) / float64(len(at))
+	}
+	for e.flows < flows {
+		c.syn()
+	}
+	require.EqualValues(t, flows, e.flows)
+	longest, mean := chains()
+	require.Less(t, longest, 16)
+	require.Less(t, mean, 1.15)
+	rng := rand.New(rand.NewPCG(8, 8))
+	for range 4 * flows / MaxBurst { // each flow is replaced, some several times
+		for range MaxBurst {
+			if idx := 1 + rng.Uint32N(uint32(flows)); e.recs[idx].state > Closed {
+				e.ctr.HalfOpenReset++
+				e.remove(idx)
+			}
+		}
+		e.EndBurst()
+		for e.flows+MaxBurst <= flows {
+			c.syn()
+		}
+	}
+	longest, mean = chains()
+	require.Less(t, longest, 16)
+	require.Less(t, mean, 1.15)
+	require.Empty(t, c.counters().Check())
+}
+
+// What would make a chain too long is refused as if the table were full, and leaves no trace.
+func TestFLD_009_LongestChain(t *testing.T) {
+	const most = maxProbe * bucketSlots
+	k := newKit(t, Config{MaxFlows: 16 * most, Cookies: CookiesNever})
+	e := k.e
+	tup := func(i int) *wire.Tuple {
+		return &wire.Tuple{Remote: wire.Addr4(uint32(i)), Local: our4, RemotePort: 5, LocalPort: 80}
+	}
+	const hash = 7
+	for i := range most {
+		idx := e.alloc(tup(i), hash)
+		require.NotZero(t, idx)
+		e.recs[idx].state = Established
+	}
+	before := append([]bucket(nil), e.tab.buckets...)
+	for range 3 {
+		require.Zero(t, e.alloc(tup(most), hash))
+		require.Zero(t, e.lookup(hash, tup(most)))
+		require.Equal(t, before, e.tab.buckets)
+		require.Equal(t, most, e.flows)
+	}
+	require.NotZero(t, e.alloc(tup(most), 1<<63), "another chain")
+	for i := range most {
+		idx := e.lookup(hash, tup(i))
+		require.NotZero(t, idx)
+		e.removeHashed(idx, hash)
+	}
+	require.NotZero(t, e.alloc(tup(most), hash), "room again")
+	require.Equal(t, 2, e.flows)
+}
+
 // A lookup ends even if something has passed over every bucket.
 func TestTableAllPassedOver(t *testing.T) {
 	k := newKit(t, Config{MaxFlows: 8})
 	for i := range k.e.tab.buckets {
-		k.e.tab.buckets[i].over++
+		k.e.tab.buckets[i].meta[1] += overOne
 	}
 	require.Zero(t, k.e.lookup(5, &k.tup))
 }

@@ -10,7 +10,10 @@ const (
 	backoffClasses = 24
 	classTimeWait  = backoffClasses
 	classFinWait2  = backoffClasses + 1
-	numClasses     = backoffClasses + 2
+	// Half-opens whose peer has not answered have the same delays in FIFOs of their
+	// own, whose heads are therefore the oldest (Engine.evictOldest).
+	classSynAck = backoffClasses + 2
+	numClasses  = classSynAck + backoffClasses
 )
 
 type fifo struct{ head, tail uint32 }
@@ -27,7 +30,7 @@ func (t *timers) init(c *Config) {
 		if k < 20 { // beyond, the shift would only overflow
 			d = min(c.InitialRTO<<k, c.MaxRTO)
 		}
-		t.delay[k] = ms(d)
+		t.delay[k], t.delay[classSynAck+k] = ms(d), ms(d)
 	}
 	t.delay[classTimeWait] = ms(max(c.TimeWait, 0))
 	t.delay[classFinWait2] = ms(c.FinWait2)

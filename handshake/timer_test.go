@@ -192,6 +192,49 @@ func TestTimersAgainstTwin(t *testing.T) {
 	}
 }
 
+// A million half-opens, a thousand due in each millisecond, and a worker that looks at
+// the timers four times in each, for 512 at most: none fires early, or later than a tick and 10 ms.
+func TestRTX_010_OnTimeUnderAMillion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million flows")
+	}
+	const flows = 1 << 20
+	c := newCycler(t, Config{MaxFlows: flows, MaxHalfOpen: flows, Cookies: CookiesNever, SYNACKRetries: 1})
+	c.now = c.now / 1e6 * 1e6
+	begin, bursts := c.now, 0
+	armed := make([]int, 0, flows/MaxBurst) // ms of each burst
+	for ; bursts < flows/MaxBurst; bursts++ {
+		c.syn() // c.handle moves the clock by a microsecond
+		armed = append(armed, int((c.now-begin)/1e6))
+		c.now += 1e6/16 - 1000
+	}
+	require.EqualValues(t, flows, c.e.halfOpen)
+	latest, fired := 0, 0
+	for step := 4000; step < 9000 && fired < flows; step++ {
+		c.now = begin + int64(step)*1e6/4
+		at := int((c.now - begin) / 1e6)
+		n := c.e.Advance(c.now, 512)
+		out := c.e.Output()
+		require.Len(t, out, n)
+		for i := range out {
+			s := &out[i].Seg
+			flow := int(s.Remote.V4()-0x0a000000)<<14 + int(s.RemotePort) - 10000 // as in cycler.tuple
+			late := at - armed[(flow-1)/MaxBurst] - 1000
+			if late < 0 || late > 11 {
+				t.Fatalf("flow %d: its SYN-ACK is repeated %d ms after it is due", flow, late)
+			}
+			latest = max(latest, late)
+		}
+		fired += len(out)
+		c.e.Sent(len(out))
+		c.e.EndBurst()
+	}
+	require.Equal(t, flows, fired)
+	require.Less(t, latest, 11)
+	_, any := c.e.NextTimer()
+	require.True(t, any, "now they wait for their last timeout")
+}
+
 func TestConfig(t *testing.T) {
 	for _, c := range []Config{
 		{MaxFlows: -1},

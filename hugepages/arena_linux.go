@@ -50,6 +50,39 @@ func populate(b []byte) error {
 	return populated(b)
 }
 
+// populateAnon faults in the pages of b, which need not begin on one.
+func populateAnon(b []byte) error {
+	page := unix.Getpagesize()
+	from := offset(b, uintptr(page))
+	if inner := (len(b) - from) &^ (page - 1); inner > 0 {
+		err := unix.Madvise(b[from:from+inner], unix.MADV_POPULATE_WRITE)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL is Linux before 5.14
+			return fmt.Errorf("madvise(MADV_POPULATE_WRITE): %w", err)
+		}
+	}
+	touchPages(b, page) // both ends, and all of it on an old kernel
+	return nil
+}
+
+// residentBytes is Resident.
+func residentBytes(b []byte) (int, error) {
+	page := unix.Getpagesize()
+	from := min(offset(b, uintptr(page)), len(b))
+	b = b[from : from+(len(b)-from)&^(page-1)]
+	if len(b) == 0 {
+		return 0, nil
+	}
+	vec := make([]byte, len(b)/page)
+	if err := mincore(b, vec); err != nil {
+		return 0, fmt.Errorf("mincore: %w", err)
+	}
+	n := 0
+	for _, v := range vec {
+		n += int(v&1) * page
+	}
+	return n, nil
+}
+
 // tie binds b, of which nothing is touched yet, to the node that opts names. It
 // returns why that could not be done, "" when it was.
 func tie(b []byte, opts *Options) string {

@@ -5,6 +5,7 @@ package hugepages
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // maxHeap bounds an arena on the heap, because the runtime does not report
@@ -30,3 +31,10 @@ func mapHeap(size int, opts *Options) (mapping, error) {
 	}
 	return mapping{mem: b[off : off+size], kind: KindHeap, note: note, free: func() error { return nil }}, nil
 }
+
+func populateAnon(b []byte) error {
+	touchPages(b, os.Getpagesize())
+	return nil
+}
+
+func residentBytes([]byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -1,7 +1,9 @@
 package hugepages
 
 import (
+	"errors"
 	"math"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -167,4 +169,55 @@ func TestArenaHasNoFinalizer(t *testing.T) {
 	runtime.GC()
 	s[len(s)-1] = 5
 	require.Equal(t, uint64(5), s[len(s)-1])
+}
+
+func TestPopulate(t *testing.T) {
+	for _, opts := range []Options{{}, {NoTHP: true}} {
+		a := mustAlloc(t, 3*PageBytes, opts)
+		head, err := Slice[line](a, 7)
+		require.NoError(t, err)
+		s, err := Slice[flow](a, PageBytes/64+11)
+		require.NoError(t, err)
+		rest, err := Slice[line](a, 2*PageBytes/64-18)
+		require.NoError(t, err)
+		require.Zero(t, a.Left())
+		s[0].hi, s[len(s)-1].next = 5, 6
+		head[6][63], rest[0][0] = 7, 8
+		require.NoError(t, Populate(s))
+		require.Equal(t, [4]uint64{5, 6, 7, 8}, [4]uint64{s[0].hi, uint64(s[len(s)-1].next), uint64(head[6][63]), uint64(rest[0][0])})
+		for i := 1; i < len(s)-1; i++ {
+			require.Zero(t, s[i].hi|s[i].lo|uint64(s[i].next))
+		}
+		n, err := Resident(s)
+		if runtime.GOOS != "linux" {
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			continue
+		}
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, n, len(s)*64-2*os.Getpagesize())
+		require.LessOrEqual(t, n, len(s)*64)
+		if n, err = Resident(rest); opts.NoTHP {
+			require.NoError(t, err)
+			require.Less(t, n, 2*os.Getpagesize(), "its neighbour is not touched")
+		}
+		require.NoError(t, Populate(rest[:1]), "less than a page")
+	}
+	require.NoError(t, Populate[flow](nil))
+	n, err := Resident[flow](nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+// On kernels before 5.14 pages are touched one by one.
+func TestTouchPages(t *testing.T) {
+	for _, n := range []int{4, 64, 4096, 4100, 3 * 4096} {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(i)
+		}
+		touchPages(b, 4096)
+		for i := range b {
+			require.Equal(t, byte(i), b[i])
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -53,6 +54,47 @@ func SizeFor[T any](n int) (int, error) {
 		return 0, fmt.Errorf("hugepages: %d of %s (%d bytes each): more than can be addressed", n, t, size)
 	}
 	return (n*size + CacheLine - 1) &^ (CacheLine - 1), nil
+}
+
+// Populate has every page behind s in memory when it returns, so that no first
+// touch, which zeroes a page and can take milliseconds where it is a huge one, happens later. Pages go to
+// the NUMA node of the calling thread unless the arena is tied to another. What
+// s holds stays as it is; nobody else may write to it meanwhile.
+func Populate[T any](s []T) error {
+	if len(s) == 0 {
+		return nil
+	}
+	b := bytesOf(s)
+	if err := populateAnon(b); err != nil {
+		return fmt.Errorf("hugepages: populate %s: %w: ask for less, or check memory and cgroup limits", BytesText(uint64(len(b))), err)
+	}
+	return nil
+}
+
+// Resident returns how many bytes of the pages that lie wholly within s are in
+// memory. Wraps errors.ErrUnsupported on other systems than Linux.
+func Resident[T any](s []T) (int, error) {
+	if len(s) == 0 {
+		return 0, nil
+	}
+	n, err := residentBytes(bytesOf(s))
+	if err != nil {
+		return 0, fmt.Errorf("hugepages: resident: %w", err)
+	}
+	return n, nil
+}
+
+// bytesOf is the memory of s, which is not empty.
+func bytesOf[T any](s []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0])))
+}
+
+// touchPages writes to every base page of b, what is there already.
+func touchPages(b []byte, page int) {
+	for at := 0; at < len(b); at += page {
+		atomic.OrUint32((*uint32)(unsafe.Pointer(&b[at&^3])), 0)
+	}
+	atomic.OrUint32((*uint32)(unsafe.Pointer(&b[(len(b)-1)&^3])), 0)
 }
 
 // findPointer returns the first part of t, spelled as Go would from path on, that the

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ type benchFlags struct {
 	cfg     measure.Config
 	json    string
 	quiet   bool
-	profile string
 	noDrain bool
 	retries int
 }
@@ -72,6 +69,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringArrayVar(&c.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&c.Pools, "pool", nil, "prefix of source addresses that the peer routes here; repeatable")
 	f.StringArrayVar(&c.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	dadFlag(cmd, &c.DAD)
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
 	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
 	f.Float64Var(&c.Rate, "rate", 0, "opens (or SYNs, or frames) per second on a fixed schedule (0: as fast as possible)")
@@ -93,7 +91,6 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
-	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile (pprof) to a file")
 	return cmd
 }
 
@@ -119,19 +116,11 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 			return err
 		}
 	}
-	if err := c.Validate(); err != nil {
+	if c.DAD, err = dadGiven(c.DAD); err != nil {
 		return err
 	}
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
-		if err != nil {
-			return fmt.Errorf("--cpuprofile: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return fmt.Errorf("--cpuprofile: %w", err)
-		}
-		defer pprof.StopCPUProfile()
+	if err := c.Validate(); err != nil {
+		return err
 	}
 	progress := func(p measure.Progress) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), p) }
 	if o.quiet {

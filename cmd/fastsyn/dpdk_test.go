@@ -173,7 +173,7 @@ func TestDPDK_Pcap(t *testing.T) {
 	write(8000, &layers.TCP{SrcPort: 999, DstPort: 80, Seq: 1, ACK: true, Window: 1000}) // longer than a buffer
 	require.NoError(t, f.Close())
 	report := filepath.Join(dir, "serve.json")
-	text, err := dpdkRun(t, "serve", "--port", "dpdk:net_pcap0,rx_pcap="+in+",tx_pcap="+out+"?no-huge=on", "--addr", "10.74.0.1/24", "--listen", ":80",
+	text, err := dpdkRun(t, "serve", "--port", "dpdk:net_pcap0,rx_pcap="+in+",tx_pcap="+out+"?no-huge=on", "--addr", "10.74.0.1/24", "--listen", ":80", "--dad", "0",
 		"--cookies", "always", "--polling", "adaptive", "--duration", "1s", "--json", report)
 	require.NoError(t, err, "%s", text)
 	r := readReport(t, report)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +29,22 @@ func optionFlags(cmd *cobra.Command, ts, sack, ws *bool) {
 	f.BoolVar(ts, "no-timestamps", false, "leave out the timestamps option (RFC 7323)")
 	f.BoolVar(sack, "no-sack", false, "leave out SACK-permitted (RFC 2018)")
 	f.BoolVar(ws, "no-wscale", false, "leave out window scaling (RFC 7323)")
+}
+
+// dadFlag adds the duration of duplicate address detection; given says what a
+// configuration wants to hear.
+func dadFlag(cmd *cobra.Command, d *time.Duration) {
+	cmd.Flags().DurationVar(d, "dad", time.Second, "how long another host that has one of our addresses may say so, before they are used (0: it is not asked)")
+}
+
+func dadGiven(d time.Duration) (time.Duration, error) {
+	switch {
+	case d < 0:
+		return 0, usagef("--dad %v: want a time, 0 for not at all", d)
+	case d == 0:
+		return -1, nil
+	}
+	return d, nil
 }
 
 // writeJSON writes v to a file, or to stdout for "-".

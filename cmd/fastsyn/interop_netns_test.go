@@ -128,7 +128,7 @@ func serve(t *testing.T, lab *dptest.Lab, port string, args ...string) *server {
 	}
 	cmd := append([]string{
 		command(t), "serve", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
-		"--listen", ":80", "--json", s.report,
+		"--listen", ":80", "--json", s.report, "--dad", "200ms",
 	}, args...)
 	s.Process = lab.Start(t, lab.NS, cmd...)
 	s.WaitFor(t, "listening on", patience)
@@ -186,7 +186,7 @@ func onOff(b bool) string {
 
 // The options the kernel negotiated, as ss says, for every combination of
 // switches on its side, in all cookie policies and both families.
-func TestInterop_ServeOptions(t *testing.T) {
+func TestInterop_LSN_004_OPT_012_ServeOptions(t *testing.T) {
 	interop(t, "ss")
 	for _, policy := range []string{"never", "always", "pressure"} {
 		t.Run("cookies="+policy, func(t *testing.T) {
@@ -274,7 +274,7 @@ func bench(t *testing.T, lab *dptest.Lab, port string, args ...string) map[strin
 	}
 	cmd := append([]string{
 		command(t), "bench", "--port", port, "--addr", lab.Addr4.String(), "--addr", lab.Addr6.String(),
-		"--json", file, "--quiet", "--pin", "off",
+		"--json", file, "--quiet", "--pin", "off", "--dad", "200ms",
 	}, args...)
 	p := lab.Start(t, lab.NS, cmd...)
 	require.NoError(t, p.Wait(), "%s", p.Output())
@@ -369,7 +369,7 @@ func TestInterop_BenchNginx(t *testing.T) {
 	}
 }
 
-func TestInterop_BenchKernelListener(t *testing.T) {
+func TestInterop_ACT_001_002_BenchKernelListener(t *testing.T) {
 	interop(t)
 	lab := dptest.NewLab(t)
 	acceptLoop(t, lab, ":80")
@@ -379,7 +379,7 @@ func TestInterop_BenchKernelListener(t *testing.T) {
 }
 
 // Two queues: a flow's segments come back to the worker that opened it.
-func TestInterop_BenchTwoQueues(t *testing.T) {
+func TestInterop_RSS_006_010_BenchTwoQueues(t *testing.T) {
 	notOver(t, "it wants combined queues, and those of veth are separate ones", "net_af_xdp")
 	interop(t)
 	lab := dptest.NewLab(t, dptest.LabQueues(2))
@@ -391,7 +391,7 @@ func TestInterop_BenchTwoQueues(t *testing.T) {
 	all(t, r, "established", n)
 }
 
-func TestInterop_Refused(t *testing.T) {
+func TestInterop_ACT_004_Refused(t *testing.T) {
 	interop(t)
 	lab := dptest.NewLab(t)
 	for _, to := range []netip.Prefix{lab.PeerAddr4, lab.PeerAddr6} {
@@ -401,7 +401,7 @@ func TestInterop_Refused(t *testing.T) {
 }
 
 // A black hole ends in timed out, after the documented number of retries.
-func TestInterop_TimedOut(t *testing.T) {
+func TestInterop_RTX_002_TimedOut(t *testing.T) {
 	interop(t, "iptables")
 	lab := dptest.NewLab(t)
 	lab.Exec(t, lab.PeerNS, "iptables", "-A", "INPUT", "-p", "tcp", "-j", "DROP")
@@ -580,7 +580,7 @@ func TestInterop_ConntrackAndTshark(t *testing.T) {
 }
 
 // Peers that leave checksums and segmentation to a NIC that is not there.
-func TestInterop_Offloads(t *testing.T) {
+func TestInterop_NET_014_Offloads(t *testing.T) {
 	notOver(t, "DPDK's drivers do not see what the kernel left to a NIC", "net_af_packet", "net_af_xdp")
 	interop(t, "python3")
 	for _, mode := range []string{"keep", "off"} {

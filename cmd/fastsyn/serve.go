@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,11 +21,13 @@ import (
 
 type serveFlags struct {
 	cfg        fastsyn.Config
+	flood      floodFlags
 	listen     []string
 	app        string
 	cookies    string
 	secretFile string
 	polling    string
+	priority   string
 	pin        string
 	fastOpen   int
 	fastKey    string // file
@@ -62,6 +65,9 @@ Applications:
   # Requests that may be repeated, with their text on the SYN.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --fastopen
 
+  # Under attack: cookies for prefixes that ask too often, the oldest half-open gives way, text before a flow counts.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --source-limit 200/50 --source-over cookie --evict-oldest --defer-accept 5s
+
   # A fleet that accepts each other's cookies: the file holds 16 random bytes or more.
   fastsyn serve --port 'afpacket:veth0?queues=2' --addr 10.0.0.2/24 --listen :80 --secret-file /etc/fastsyn/secret`,
 		Args: noArgs,
@@ -71,6 +77,8 @@ Applications:
 	f.StringVar(&o.cfg.Port, "port", "", "port to use: afpacket:IFACE, afpacket:IFACE?queues=N, impair(...):PORT")
 	f.StringArrayVar(&o.cfg.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&o.cfg.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
+	dadFlag(cmd, &o.cfg.DAD)
+	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", "accept, discard or echo-once")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
@@ -84,6 +92,7 @@ Applications:
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
+	o.flood.add(cmd)
 	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
 	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
@@ -140,6 +149,20 @@ func (o *serveFlags) flags() (err error) {
 	if o.cfg.Engine.Cookies, err = handshake.ParseCookiePolicy(o.cookies); err != nil {
 		return &usageError{err}
 	}
+	if o.cfg.DAD, err = dadGiven(o.cfg.DAD); err != nil {
+		return err
+	}
+	if o.priority != "" && o.priority != "keep" {
+		n, err := strconv.ParseUint(o.priority, 10, 3)
+		if err != nil {
+			return usagef("--vlan-priority %s: want 0 to 7, or keep", o.priority)
+		}
+		pcp := uint8(n)
+		o.cfg.VLANPriority = &pcp
+	}
+	if err = o.flood.apply(&o.cfg); err != nil {
+		return err
+	}
 	switch o.polling {
 	case "busy":
 		o.cfg.Polling = worker.Busy
@@ -194,7 +217,7 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	p := newPrinter(stdout, o.print)
 	defer p.close()
 	for _, l := range o.listen {
-		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p)})
+		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p), Gate: o.flood.gate})
 	}
 	if err := o.open(); err != nil {
 		return err
@@ -264,7 +287,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 		}()
 	}
 	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
-	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies}
+	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies, Defence: o.flood.settings()}
 }
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {

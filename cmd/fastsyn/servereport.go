@@ -26,8 +26,10 @@ type serveReport struct {
 	Listen        []string           `json:"listen"`
 	App           string             `json:"app"`
 	Cookies       string             `json:"cookies"`
+	Defence       map[string]string  `json:"defence"` // what is switched on beside cookies
 	DurationS     float64            `json:"duration_s"`
 	Handshakes    accepted           `json:"handshakes"`
+	Unproven      unproven           `json:"unproven"`
 	Frames        measure.FrameCount `json:"frames"`
 	Drops         map[string]uint64  `json:"drops"`
 	Device        map[string]uint64  `json:"device"`
@@ -37,7 +39,8 @@ type serveReport struct {
 	Memory        string             `json:"memory"`
 }
 
-// accepted are the passive handshakes: syn_acks + cookies_ok = accepted + reset + timed_out + replaced + no_room + pending.
+// accepted are the passive handshakes: syn_acks + cookies_ok = accepted + reset +
+// timed_out + replaced + evicted + overflow + no_room + limited + pending.
 type accepted struct {
 	SYNs     uint64 `json:"syns"`
 	SYNACKs  uint64 `json:"syn_acks"`
@@ -47,8 +50,17 @@ type accepted struct {
 	Reset    uint64 `json:"reset"`
 	TimedOut uint64 `json:"timed_out"`
 	Replaced uint64 `json:"replaced"`
+	Evicted  uint64 `json:"evicted"`
+	Overflow uint64 `json:"overflow"`
 	NoRoom   uint64 `json:"no_room"`
+	Limited  uint64 `json:"limited"`
 	Pending  uint64 `json:"pending"`
+}
+
+// unproven are the bytes of frames from and to peers that had not proved their address.
+type unproven struct {
+	In  uint64 `json:"bytes_in"`
+	Out uint64 `json:"bytes_out"`
 }
 
 // fill reads the counters of ep, whose workers have ended.
@@ -64,6 +76,8 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted 
 		r.Frames.TX += s.Port.TxFrames
 		r.PerWorker = append(r.PerWorker, s.Engine.Accepted)
 		r.Memory = s.Memory
+		r.Unproven.In += s.UnprovenIn
+		r.Unproven.Out += s.UnprovenOut
 		port.Add(s.Port)
 		for _, m := range []map[string]uint64{s.RxDrops, s.TxDrops, s.SegmentDrops} {
 			r.drop(m)
@@ -75,7 +89,8 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted 
 	r.Counters = measure.CounterMap(&c)
 	r.Handshakes = accepted{
 		SYNs: c.SynIn, SYNACKs: c.SynAcks, Cookies: c.Cookies, OK: c.CookiesOK, Accepted: c.Accepted, Reset: c.HalfOpenReset,
-		TimedOut: c.HalfOpenTimedOut, Replaced: c.HalfOpenReplaced, NoRoom: c.CookieNoRoom, Pending: c.HalfOpen,
+		TimedOut: c.HalfOpenTimedOut, Replaced: c.HalfOpenReplaced, NoRoom: c.CookieNoRoom,
+		Evicted: c.HalfOpenEvicted, Overflow: c.HalfOpenOverflow, Limited: c.CookieLimited, Pending: c.HalfOpen,
 	}
 }
 
@@ -96,8 +111,8 @@ func (r *serveReport) writeText(w io.Writer) error {
 	h, c := &r.Handshakes, r.Counters
 	fmt.Fprintf(&b, "\n%-11s %.1f s\n", "time", r.DurationS)
 	fmt.Fprintf(&b, "%-11s %d = %d SYN-ACKs + %d cookies + %d dropped; %d repeats\n", "SYNs", h.SYNs, h.SYNACKs, h.Cookies, c["syn_dropped"], c["syn_repeats"])
-	fmt.Fprintf(&b, "%-11s %d SYN-ACKs + %d good cookies = %d accepted + %d reset + %d timed out + %d replaced + %d without room + %d pending\n",
-		"handshakes", h.SYNACKs, h.OK, h.Accepted, h.Reset, h.TimedOut, h.Replaced, h.NoRoom, h.Pending)
+	fmt.Fprintf(&b, "%-11s %d SYN-ACKs + %d good cookies = %d accepted + %d reset + %d timed out + %d replaced + %d evicted + %d overflowed + %d without room + %d above the limit + %d pending\n",
+		"handshakes", h.SYNACKs, h.OK, h.Accepted, h.Reset, h.TimedOut, h.Replaced, h.Evicted, h.Overflow, h.NoRoom, h.Limited, h.Pending)
 	fmt.Fprintf(&b, "%-11s %d accepted = %d done + %d reset by the peer + %d aborted + %d broken + %d open\n",
 		"flows", h.Accepted, c["done"], c["reset"], c["aborted"], c["broken"], c["established_now"])
 	if c["fast_open_accepted"]+c["fast_open_requests"]+c["fast_open_bad_cookies"]+c["fast_open_full"] > 0 {
@@ -105,6 +120,11 @@ func (r *serveReport) writeText(w io.Writer) error {
 			c["fast_open_accepted"], c["fast_open_confirmed"], c["fast_open_failed"], c["fast_open_pending_now"],
 			c["fast_open_requests"], c["fast_open_bad_cookies"], c["fast_open_full"])
 	}
+	if len(r.Defence) > 0 {
+		fmt.Fprintf(&b, "%-11s %s\n", "defence", list(r.Defence))
+	}
+	fmt.Fprintf(&b, "%-11s %d bytes answered by %d, before the peer had proved its address; cookie mode entered %d times\n",
+		"unproven", r.Unproven.In, r.Unproven.Out, c["cookie_mode_entered"])
 	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"])
 	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(list(r.Drops), "none"))
 	if s := list(r.Device); s != "" {
@@ -123,10 +143,10 @@ func (r *serveReport) writeText(w io.Writer) error {
 }
 
 // list names the entries of m, sorted.
-func list(m map[string]uint64) string {
+func list[V any](m map[string]V) string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		out = append(out, fmt.Sprintf("%s %d", name, m[name]))
+		out = append(out, fmt.Sprintf("%s %v", name, m[name]))
 	}
 	return strings.Join(out, ", ")
 }

@@ -62,7 +62,7 @@
 // With more than one queue the receiving sockets form a fanout group, and a
 // classic BPF program picks the queue: RETA[Toeplitz(4-tuple) & 127], dealt round
 // robin, as Info tells. That holds for TCP over IPv4, with options or without, and
-// over IPv6 without extension headers, behind one VLAN tag or none, and for ICMP errors
+// over IPv6, behind up to eight options headers or none, behind one VLAN tag or none, and for ICMP errors
 // about such a flow, whose tuple is the quoted one reversed. Everything
 // else goes to queue 0. While an interface goes down or comes up, frames may
 // reach another queue than predicted, for the kernel takes the sockets out of the

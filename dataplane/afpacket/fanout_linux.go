@@ -21,9 +21,9 @@ const (
 // steer returns the PACKET_FANOUT_CBPF program that picks the queue of a frame:
 // RETA[Toeplitz & 127] of the TCP 4-tuple, with the RETA dealt round robin, so
 // (hash & 127) % queues. The tuple is that of package dataplane/steer: of a whole TCP segment right
-// behind an IPv4 header (options allowed) or an IPv6 header, or of the one that an ICMP error
-// quotes, reversed. Everything else goes to queue 0: ARP, NDP, echo,
-// fragments, extension headers, a second VLAN tag.
+// behind an IPv4 header (options allowed) or an IPv6 header (options and atomic fragment headers
+// allowed), or of the one that an ICMP error quotes, reversed. Everything else
+// goes to queue 0: ARP, NDP, echo, fragments, other extension headers, a second VLAN tag.
 //
 // A fanout program sees the frame from the network header on (found by
 // experiment, pinned by TestFanoutOffsets): packet_rcv_fanout runs it
@@ -96,10 +96,15 @@ func tuple4() []unix.SockFilter {
 
 // tuple6 returns the code that puts source, destination and ports into M[0..8].
 func tuple6() []unix.SockFilter {
-	var tcp []unix.SockFilter
-	for w := range uint32(9) { // one run of bytes
+	tcp := []unix.SockFilter{
+		ins(unix.BPF_LDX|unix.BPF_W|unix.BPF_IMM, 40),
+		ins(unix.BPF_LD|unix.BPF_W|unix.BPF_IND, 0), // ports
+		ins(unix.BPF_ST, 8),
+	}
+	for w := range uint32(8) { // one run of bytes
 		tcp = append(tcp, ins(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 8+4*w), ins(unix.BPF_ST, w))
 	}
+	ext := extensions()
 	const ip = 40 + 8 // where the quote begins
 	quoted := []unix.SockFilter{
 		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 40), // type
@@ -120,12 +125,61 @@ func tuple6() []unix.SockFilter {
 	quoted = append(quoted, swapPorts(8)...)
 	p := []unix.SockFilter{
 		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_ABS, 6), // next header
-		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 2, 0),
-		jump(unix.BPF_JEQ, unix.IPPROTO_ICMPV6, uint8(1+len(tcp)+1), 0),
-		ins(unix.BPF_RET|unix.BPF_K, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, uint8(1+len(ext)+1), 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_ICMPV6, uint8(len(ext)+1+len(tcp)+1), 0),
 	}
+	p = append(append(p, ext...), ins(unix.BPF_JMP|unix.BPF_JA, 1)) // past the LDX
 	p = append(append(p, tcp...), ins(unix.BPF_JMP|unix.BPF_JA, uint32(len(quoted))))
 	return append(p, quoted...)
+}
+
+// maxExt is how many extension headers are skipped, as by packages steer and wire.
+const maxExt = 8
+
+// extensions returns the code that walks the extension headers of an IPv6 packet,
+// from A = the type of the first, to X = the offset of TCP, as package steer does.
+func extensions() []unix.SockFilter {
+	const size, next = 9, 10 // scratch
+	options := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_IND, 1),
+		alu(unix.BPF_ADD, 1),
+		alu(unix.BPF_LSH, 3),
+	}
+	fragment := []unix.SockFilter{
+		ins(unix.BPF_LD|unix.BPF_H|unix.BPF_IND, 2),
+		jump(unix.BPF_JSET, 0xfff9, 0, 1), // an offset, or more fragments
+		ins(unix.BPF_RET|unix.BPF_K, 0),
+		ins(unix.BPF_LD|unix.BPF_IMM, 8),
+		ins(unix.BPF_JMP|unix.BPF_JA, uint32(len(options))),
+	}
+	step := []unix.SockFilter{ // from A = size to A = next header, X behind this one
+		ins(unix.BPF_ST, size),
+		ins(unix.BPF_LD|unix.BPF_B|unix.BPF_IND, 0),
+		ins(unix.BPF_ST, next),
+		ins(unix.BPF_LD|unix.BPF_MEM, size),
+		aluX(unix.BPF_ADD),
+		ins(unix.BPF_MISC|unix.BPF_TAX, 0),
+		ins(unix.BPF_LD|unix.BPF_MEM, next),
+	}
+	handled := len(fragment) + len(options) + len(step)
+	c := code{}
+	c.emit(
+		ins(unix.BPF_LDX|unix.BPF_W|unix.BPF_IMM, 40),
+		jump(unix.BPF_JEQ, unix.IPPROTO_HOPOPTS, uint8(4+len(fragment)), 0), // at the front only
+	)
+	for left := maxExt - 1; left >= 0; left-- {
+		c.emit(
+			jump(unix.BPF_JEQ, unix.IPPROTO_DSTOPTS, uint8(3+len(fragment)), 0),
+			jump(unix.BPF_JEQ, unix.IPPROTO_FRAGMENT, 2, 0),
+			jump(unix.BPF_JEQ, unix.IPPROTO_TCP, uint8(1+handled+left*(4+handled)+2), 0),
+			ins(unix.BPF_RET|unix.BPF_K, 0),
+		)
+		c.emit(fragment...)
+		c.emit(options...)
+		c.emit(step...)
+	}
+	c.emit(jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 1, 0), ins(unix.BPF_RET|unix.BPF_K, 0))
+	return c.p
 }
 
 // swapPorts returns the code that puts A with its halves swapped into M[to].

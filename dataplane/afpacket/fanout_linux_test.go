@@ -56,6 +56,8 @@ func runBPF(t *testing.T, p []unix.SockFilter, pkt []byte, proto uint16) uint32 
 			a, ok = load(x+in.K, 2)
 		case unix.BPF_LD | unix.BPF_B | unix.BPF_IND:
 			a, ok = load(x+in.K, 1)
+		case unix.BPF_LDX | unix.BPF_IMM:
+			x = in.K
 		case unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH:
 			x, ok = load(in.K, 1)
 			x = x & 15 * 4
@@ -69,7 +71,7 @@ func runBPF(t *testing.T, p []unix.SockFilter, pkt []byte, proto uint16) uint32 
 			x = a
 		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
 			a &= arg
-		case unix.BPF_ALU | unix.BPF_ADD | unix.BPF_X:
+		case unix.BPF_ALU | unix.BPF_ADD | unix.BPF_K, unix.BPF_ALU | unix.BPF_ADD | unix.BPF_X:
 			a += arg
 		case unix.BPF_ALU | unix.BPF_OR | unix.BPF_X:
 			a |= arg
@@ -321,10 +323,60 @@ func TestSteerErrorsAsPackageSteer(t *testing.T) {
 	require.NotZero(t, taken)
 }
 
+// Extension headers are walked as package steer walks them, whatever they are.
+func TestRSS_010_SteerExtensionsAsPackageSteer(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	reta, err := rss.NewRETA(retaSize, 61)
+	require.NoError(t, err)
+	table, p := steering.New(rss.DefaultKey, reta), steer(rss.DefaultKey, 61)
+	taken := map[int]int{} // by number of headers
+	for range 20000 {
+		whole, proto := randomTuple(r, true).packet(0)
+		n := r.IntN(10)
+		types := make([]byte, n+1)
+		var ext []byte
+		for i := range n {
+			types[i] = []byte{0, 60, 60, 60, 44, 44, byte(r.Uint32())}[r.IntN(7)]
+			if i > 0 && types[i] == 0 && r.IntN(4) != 0 {
+				types[i] = 60
+			}
+		}
+		types[n] = unix.IPPROTO_TCP
+		for i := range n {
+			h := make([]byte, 8)
+			h[0] = types[i+1]
+			switch {
+			case types[i] == 44 && r.IntN(4) == 0:
+				h[2+r.IntN(2)] = byte(r.Uint32())
+			case types[i] == 44:
+				h[1] = byte(r.Uint32()) // reserved
+			case r.IntN(3) == 0:
+				h[1] = byte(r.IntN(3))
+				h = append(h, make([]byte, 8*int(h[1]))...)
+			}
+			ext = append(ext, h...)
+		}
+		pkt := append(append(bytes.Clone(whole[:40]), ext...), whole[40:]...)
+		pkt[6] = types[0]
+		if r.IntN(8) == 0 {
+			pkt = pkt[:40+r.IntN(len(ext)+8)]
+		}
+		binary.BigEndian.PutUint16(pkt[4:], uint16(len(pkt)-40))
+		want, _, ok := table.Frame(ether(ourMAC, peerMAC, proto, pkt))
+		if ok {
+			taken[n]++
+		}
+		require.EqualValues(t, want, runBPF(t, p, pkt, proto), "%x", pkt)
+	}
+	for n := range 9 {
+		require.NotZero(t, taken[n], "%d headers", n)
+	}
+}
+
 // The price of a frame in the kernel: instructions for both IP versions together.
-// TCP jumps over the 80 that are about errors.
+// TCP jumps over the 80 that are about errors and the 160 about extension headers.
 func TestSteerLength(t *testing.T) {
-	require.LessOrEqual(t, len(steer(rss.SymmetricKey, 64)), 315)
-	require.LessOrEqual(t, len(steer(rss.DefaultKey, 2)), 405)
-	require.LessOrEqual(t, len(steer(rss.DefaultKey, 63)), 655)
+	require.LessOrEqual(t, len(steer(rss.SymmetricKey, 64)), 475)
+	require.LessOrEqual(t, len(steer(rss.DefaultKey, 2)), 565)
+	require.LessOrEqual(t, len(steer(rss.DefaultKey, 63)), 815)
 }

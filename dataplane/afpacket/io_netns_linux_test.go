@@ -413,6 +413,18 @@ func TestOwnAndOthersFramesAreNotReceived(t *testing.T) {
 	}
 }
 
+// A device with a filter passes the groups of neighbour solicitations (33:33:ff...)
+// only when somebody asks for them, and the kernel asks only for its own addresses.
+func TestNET_007_MulticastIsAskedFor(t *testing.T) {
+	l := newLab(t)
+	all := func() string { return l.ourIP("-d", "link", "show", l.If) }
+	require.Contains(t, all(), "allmulti 0")
+	p := l.open(Config{})
+	require.Contains(t, all(), "allmulti 1")
+	require.NoError(t, p.Close())
+	require.Contains(t, all(), "allmulti 0")
+}
+
 func TestPromiscuous(t *testing.T) {
 	l := newLab(t)
 	flags := func() string { return l.ourIP("-d", "link", "show", l.If) }

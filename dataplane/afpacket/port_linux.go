@@ -58,6 +58,7 @@ func Open(cfg Config) (_ *Port, err error) {
 		Driver: "afpacket", Name: cfg.Interface, MAC: mac,
 		MTU:    min(ifi.MTU, size-rxOverhead-etherHdr-vlanTag),
 		Queues: cfg.Queues,
+		Kernel: true,
 	}
 	if cfg.Queues > 1 {
 		reta, err := rss.NewRETA(retaSize, cfg.Queues)

@@ -385,7 +385,8 @@ func (p *Port) describe(f *ethFacts) {
 	mtu := int(f.mtu)
 	p.info = dataplane.Info{
 		Driver: "dpdk", Name: deviceName(f), MAC: mac, MTU: min(mtu, p.cfg.room()-etherHdr-vlanTag), Queues: p.cfg.Queues,
-		CPUs: slices.Clone(p.cfg.EAL.LCores),
+		CPUs:   slices.Clone(p.cfg.EAL.LCores),
+		Kernel: slices.Contains([]string{"net_af_packet", "net_af_xdp", "net_pcap", "net_tap"}, p.driver),
 	}
 	for _, arg := range strings.Split(p.cfg.Device, ",")[1:] {
 		if v, ok := strings.CutPrefix(arg, "iface="); ok && (p.driver == "net_af_packet" || p.driver == "net_af_xdp") {

@@ -36,6 +36,7 @@ var tools = map[string]string{
 	"nc":        "netcat-openbsd",
 	"nft":       "nftables",
 	"nginx":     "nginx",
+	"ping":      "iputils-ping",
 	"openssl":   "openssl",
 	"python3":   "python3",
 	"qemu":      "qemu-system-x86",

@@ -330,7 +330,7 @@ func TestRSS_003_SteeringMatchesPrediction(t *testing.T) {
 }
 
 // An ICMP error arrives where the segments of its flow do, with their hash.
-func TestRSS_003_ErrorsFollowTheirFlow(t *testing.T) {
+func TestRSS_003_010_ErrorsFollowTheirFlow(t *testing.T) {
 	pa, pb := pair(t, Config{Queues: 4})
 	batch := dataplane.NewBatch()
 	used := map[int]bool{}

@@ -4,7 +4,8 @@
 //
 // A TCP segment belongs to RETA[Toeplitz of its tuple]. It is found like a NIC
 // does, no deeper than it must: behind one 802.1Q tag or none, in IPv4 with
-// options or without but no fragment, in IPv6 without extension headers. Lengths
+// options or without but no fragment, in IPv6 also behind options and atomic fragment
+// headers, which a NIC may be at a loss with: a flow has to stay where it is. Lengths
 // are checked as far as they are read, checksums are not.
 //
 // An ICMP or ICMPv6 error about a TCP segment belongs where the flow it is about

@@ -65,16 +65,14 @@ func agreeWithWire(t *testing.T, tab *Table, d []byte) {
 		return
 	}
 	q, h, ok := tab.Frame(d)
-	extended := p.V6 && p.L4-p.L3 != wire.IPv6Len
 	if p.Kind == wire.KindTCP {
-		require.Equal(t, !extended, ok)
-		if ok {
-			wantQ, wantH := want(tab, p.Seg.Tuple)
-			require.Equal(t, wantH, h)
-			require.Equal(t, wantQ, q)
-		}
+		require.True(t, ok)
+		wantQ, wantH := want(tab, p.Seg.Tuple)
+		require.Equal(t, wantH, h)
+		require.Equal(t, wantQ, q)
 		return
 	}
+	extended := p.V6 && p.L4-p.L3 != wire.IPv6Len
 	quote, is := wire.QuotedTCP(d, &p)
 	switch {
 	case is && ok:

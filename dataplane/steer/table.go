@@ -119,9 +119,39 @@ func locate(d []byte) (k kind, addrs, ports int) {
 			return tcp6, l3 + 8, l3 + wire.IPv6Len
 		case p[6] == wire.ProtoICMPv6:
 			return quote6(d, l3+wire.IPv6Len, l3+wire.IPv6Len+int(be.Uint16(p[4:])))
+		default:
+			if n := behindExt(p); n != 0 && len(p) >= n+4 {
+				return tcp6, l3 + 8, l3 + n
+			}
 		}
 	}
 	return none, 0, 0
+}
+
+// maxExt is how many extension headers are skipped, as by package wire.
+const maxExt = 8
+
+// behindExt returns the offset of the TCP header that extension headers of IPv6
+// packet p lead to, 0 if there is none: hop-by-hop options at the front,
+// destination options, and fragment headers of what is no fragment (RFC 6946).
+// What is in the options is for the worker to judge.
+func behindExt(p []byte) int {
+	next, at := p[6], wire.IPv6Len
+	for i := 0; next != wire.ProtoTCP; i++ {
+		if i == maxExt || len(p) < at+8 {
+			return 0
+		}
+		size := 8
+		switch {
+		case next == 0 && i == 0, next == 60:
+			size += 8 * int(p[at+1])
+		case next == 44 && be.Uint16(p[at+2:])&0xfff9 == 0:
+		default:
+			return 0
+		}
+		next, at = p[at], at+size
+	}
+	return at
 }
 
 // minQuote is how much of TCP an error quotes at least (RFC 792).

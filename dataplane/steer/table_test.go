@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -142,7 +143,7 @@ func check(t *testing.T, tab *Table, name string, d []byte, queue uint16, hash u
 	}
 }
 
-func TestRSS_003_SegmentsBelongWhereTheirTupleSays(t *testing.T) {
+func TestRSS_003_010_SegmentsBelongWhereTheirTupleSays(t *testing.T) {
 	for _, queues := range []int{1, 2, 5} {
 		tab := newTable(t, queues)
 		for name, d := range map[string][]byte{
@@ -157,10 +158,19 @@ func TestRSS_003_SegmentsBelongWhereTheirTupleSays(t *testing.T) {
 			q, h := want(tab, tuple4)
 			check(t, tab, name, d, q, h, true)
 		}
+		behind := func(first uint8, ext ...byte) []byte {
+			return ip6(tuple6.Remote, tuple6.Local, first, append(ext, packet(tuple6, 0)[40:]...))
+		}
+		eight := bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, 8)
+		eight[56] = wire.ProtoTCP
 		for name, d := range map[string][]byte{
 			"plain":                  eth(0, packet(tuple6, 0)),
 			"tagged":                 eth(9, packet(tuple6, 7)),
 			"no more than the ports": eth(0, packet(tuple6, 0)[:44]),
+			"destination options":    eth(0, behind(60, 6, 0, 1, 4, 0, 0, 0, 0)),
+			"hop-by-hop and more":    eth(9, behind(0, 60, 0, 1, 4, 0, 0, 0, 0, 6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+			"atomic fragment":        eth(0, behind(44, 6, 0, 0, 6, 1, 2, 3, 4)),
+			"eight headers":          eth(0, behind(60, eight...)),
 		} {
 			q, h := want(tab, tuple6)
 			check(t, tab, name, d, q, h, true)
@@ -169,7 +179,7 @@ func TestRSS_003_SegmentsBelongWhereTheirTupleSays(t *testing.T) {
 }
 
 // An error quotes what we sent: it belongs where what we receive belongs.
-func TestRSS_003_ErrorsBelongWhereTheirFlowDoes(t *testing.T) {
+func TestRSS_003_010_ErrorsBelongWhereTheirFlowDoes(t *testing.T) {
 	for _, queues := range []int{1, 2, 5} {
 		tab := newTable(t, queues)
 		sent4, sent6 := packet(reversed(tuple4), 100), packet(reversed(tuple6), 100)
@@ -202,6 +212,11 @@ func TestRSS_003_ErrorsBelongWhereTheirFlowDoes(t *testing.T) {
 }
 
 func TestOthersBelongNowhere(t *testing.T) {
+	tcp6ext := func(first uint8, ext ...byte) []byte {
+		return eth(0, ip6(tuple6.Remote, tuple6.Local, first, append(ext, packet(tuple6, 0)[40:]...)))
+	}
+	nine := bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, 9)
+	nine[64] = wire.ProtoTCP
 	sent4, sent6 := packet(reversed(tuple4), 0), packet(reversed(tuple6), 0)
 	tcp4 := func(f func(p []byte)) []byte { return eth(0, edit(packet(tuple4, 0), f)) }
 	tcp6 := func(f func(p []byte)) []byte { return eth(0, edit(packet(tuple6, 0), f)) }
@@ -221,7 +236,13 @@ func TestOthersBelongNowhere(t *testing.T) {
 		"header beyond the end": tcp4(func(p []byte) { p[0] = 0x4f }),
 		"version":               tcp4(func(p []byte) { p[0] = 0x65 }),
 		"IPv6 version":          tcp6(func(p []byte) { p[0] = 0x40 }),
-		"extension header":      eth(0, ip6(peer6.addr, our6.addr, 60, ext)),
+		"routing header":        tcp6ext(43, 6, 0, 0, 0, 0, 0, 0, 0),
+		"fragment":              tcp6ext(44, 6, 0, 0, 1, 0, 0, 0, 0),
+		"later fragment":        tcp6ext(44, 6, 0, 1, 0, 0, 0, 0, 0),
+		"hop-by-hop, late":      tcp6ext(60, 0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0),
+		"nine headers":          tcp6ext(60, nine...),
+		"UDP behind a header":   tcp6ext(60, 17, 0, 1, 4, 0, 0, 0, 0),
+		"header past the end":   tcp6ext(60, 6, 9, 1, 4, 0, 0, 0, 0),
 		"cut in the ports":      eth(0, packet(tuple4, 0)[:23]),
 		"cut in IPv4":           eth(0, packet(tuple4, 0)[:19]),
 		"cut in the IPv6 ports": eth(0, packet(tuple6, 0)[:43]),

@@ -161,9 +161,16 @@ func PutSACK(b []byte, blocks []SACKBlock, room int) int {
 // ignored, the urgent pointer and reserved bits are 0, and payload may be nil, or
 // lie anywhere in b: it is moved before anything is written.
 func PutTCP(b []byte, s *Segment, payload []byte) int {
-	if len(payload) == 0 && s.Local.Is4() && len(b) >= IPv4Len+TCPLen+20 {
-		if n := putCommon4(b, s); n != 0 {
-			return n
+	if len(payload) == 0 {
+		switch v4 := s.Local.Is4(); {
+		case v4 && len(b) >= IPv4Len+TCPLen+20:
+			if n := putCommon4(b, s); n != 0 {
+				return n
+			}
+		case !v4 && len(b) >= IPv6Len+TCPLen+20:
+			if n := putCommon6(b, s); n != 0 {
+				return n
+			}
 		}
 	}
 	return PutTCPExtra(b, s, nil, payload)
@@ -174,28 +181,44 @@ func PutTCP(b []byte, s *Segment, payload []byte) int {
 // registers: all words are written whole, at places known beforehand. It returns
 // 0 for any other. b has room for the longest.
 func putCommon4(b []byte, s *Segment) int {
+	opt, sum, ok := putCommonOptions((*[20]byte)(b[IPv4Len+TCPLen:]), s)
+	if !ok {
+		return 0
+	}
+	return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, opt, sum)
+}
+
+// putCommon6 is putCommon4 over IPv6.
+func putCommon6(b []byte, s *Segment) int {
+	opt, sum, ok := putCommonOptions((*[20]byte)(b[IPv6Len+TCPLen:]), s)
+	if !ok {
+		return 0
+	}
+	return putHeaders6((*[IPv6Len + TCPLen]byte)(b), s, opt, sum)
+}
+
+// putCommonOptions writes one of the three layouts to p and returns its length and
+// sum, or false if it has to be another.
+func putCommonOptions(p *[20]byte, s *Segment) (n uint32, sum uint64, ok bool) {
 	o := &s.Opt
+	ts := uint64(o.TSVal)<<32 | uint64(o.TSEcr)
 	if s.Flags&FlagSYN != 0 {
 		const all = HasMSS | HasSACKPermitted | HasTimestamps | HasWScale
 		if o.Has&(all|HasFastOpen) != all {
-			return 0
+			return 0, 0, false
 		}
-		p := (*[20]byte)(b[IPv4Len+TCPLen:])
-		mss, ts := uint64(OptMSS<<24|4<<16|uint32(o.MSS))<<32|0x0402080a, uint64(o.TSVal)<<32|uint64(o.TSEcr)
-		ws := 0x01030300 | uint32(min(o.WScale, 14))
+		mss, ws := uint64(OptMSS<<24|4<<16|uint32(o.MSS))<<32|0x0402080a, 0x01030300|uint32(min(o.WScale, 14))
 		be.PutUint64(p[0:8], mss)
 		be.PutUint64(p[8:16], ts)
 		be.PutUint32(p[16:20], ws)
-		return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 20, mss>>32+mss&0xffffffff+ts>>32+ts&0xffffffff+uint64(ws))
+		return 20, mss>>32 + mss&0xffffffff + ts>>32 + ts&0xffffffff + uint64(ws), true
 	}
 	if o.Has&HasTimestamps != 0 {
-		p := (*[12]byte)(b[IPv4Len+TCPLen:])
-		ts := uint64(o.TSVal)<<32 | uint64(o.TSEcr)
 		be.PutUint32(p[0:4], 0x0101080a)
 		be.PutUint64(p[4:12], ts)
-		return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 12, 0x0101080a+ts>>32+ts&0xffffffff)
+		return 12, 0x0101080a + ts>>32 + ts&0xffffffff, true
 	}
-	return putHeaders4((*[IPv4Len + TCPLen]byte)(b), s, 0, 0)
+	return 0, 0, true
 }
 
 // putHeaders4 writes the headers of a segment without text and with opt bytes of
@@ -215,6 +238,19 @@ func putHeaders4(p *[IPv4Len + TCPLen]byte, s *Segment, opt uint32, osum uint64)
 	osum += addrs + uint64(ports) + uint64(s.Seq) + uint64(s.Ack) + uint64(ctl) + uint64(ProtoTCP+TCPLen+opt)
 	be.PutUint64(p[32:40], uint64(ctl)<<32|uint64(^fold64(osum))<<16)
 	return int(n)
+}
+
+// putHeaders6 is putHeaders4 over IPv6.
+func putHeaders6(p *[IPv6Len + TCPLen]byte, s *Segment, opt uint32, osum uint64) int {
+	l4 := TCPLen + opt
+	osum += putIPv6(p[:IPv6Len], s.Local, s.Remote, s.TOS, ProtoTCP, int(l4), DefaultTTL)
+	ports := uint32(s.LocalPort)<<16 | uint32(s.RemotePort)
+	be.PutUint32(p[40:44], ports)
+	be.PutUint64(p[44:52], uint64(s.Seq)<<32|uint64(s.Ack))
+	ctl := l4<<26 | uint32(s.Flags&0x1ff)<<16 | uint32(s.Win)
+	osum += uint64(ports) + uint64(s.Seq) + uint64(s.Ack) + uint64(ctl) + uint64(ProtoTCP+l4)
+	be.PutUint64(p[52:60], uint64(ctl)<<32|uint64(^fold64(osum))<<16)
+	return int(IPv6Len + l4)
 }
 
 // PutTCPExtra is PutTCP with extra option bytes (from PutSACK) after those of

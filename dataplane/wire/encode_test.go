@@ -25,14 +25,40 @@ func TestPutTCPRoundTrip(t *testing.T) {
 			want.Len = uint32(len(c.payload))
 			require.Equal(t, want, p.Seg)
 			require.EqualValues(t, DefaultTTL, p.TTL)
-			if ip, ok := ParseIPv4(b[14:n]); ok {
-				// MTU-003 and NET-006.
-				require.EqualValues(t, 0x4000, ip.Frag())
-				require.Zero(t, ip.ID())
-			}
 			require.Zero(t, testing.AllocsPerRun(100, func() { PutTCP(b, &c.s, c.payload) }))
 		})
 	}
+}
+
+// DF and ID 0 on every segment over IPv4, whatever writes it and at whatever
+// length: nothing of ours may be fragmented, so the ID means nothing (RFC 6864 §4.1).
+func TestMTU_003_NET_006_DontFragment(t *testing.T) {
+	b, all := make([]byte, 1600), HasMSS|HasSACKPermitted|HasTimestamps|HasWScale
+	n := 0
+	for _, flags := range []Flags{FlagSYN, FlagSYN | FlagACK, FlagACK, FlagACK | FlagPSH, FlagACK | FlagFIN, FlagRST, FlagRST | FlagACK} {
+		for _, has := range []OptionSet{0, HasMSS, HasTimestamps, all} {
+			for _, text := range [][]byte{nil, make([]byte, 1), make([]byte, 1460)} {
+				s := benchSegments()[0].s
+				s.Flags, s.Opt.Has = flags, has
+				require.True(t, s.Local.Is4())
+				for name, put := range map[string]func() int{
+					"PutTCP":        func() int { return PutTCP(b, &s, text) },
+					"PutTCPExtra":   func() int { return PutTCPExtra(b, &s, []byte{1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2}, text) },
+					"PutTCPOffload": func() int { return PutTCPOffload(b, &s, text) },
+				} {
+					if has == all && name == "PutTCPExtra" && flags&FlagSYN != 0 {
+						continue // no SYN of ours has SACK blocks
+					}
+					ip, ok := ParseIPv4(b[:put()])
+					require.True(t, ok, name)
+					require.EqualValues(t, 0x4000, ip.Frag(), "%s %v", name, s)
+					require.Zero(t, ip.ID(), "%s %v", name, s)
+					n++
+				}
+			}
+		}
+	}
+	require.Equal(t, 7*4*3*3-2*3, n)
 }
 
 func TestPutTCPBounds(t *testing.T) {
@@ -197,6 +223,9 @@ func TestPutTCPLayoutsAgree(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			s.Opt.Has = HasMSS | HasSACKPermitted | HasTimestamps | HasWScale
+		}
+		if r.IntN(2) == 0 {
+			s.Remote, s.Local = Addr{Hi: 1<<61 | r.Uint64()>>3, Lo: r.Uint64()}, Addr{Hi: 1<<61 | r.Uint64()>>3, Lo: r.Uint64()}
 		}
 		got, want := bytes.Repeat([]byte{0xaa}, 120), bytes.Repeat([]byte{0xaa}, 120)
 		size := 30 + r.IntN(91)

@@ -47,7 +47,7 @@ func ParseNeighborAdvert(frame []byte, p *Packet) (NDP, bool) {
 }
 
 func parseNDP(frame []byte, p *Packet, typ uint8) (NDP, bool) {
-	if p.Kind != KindICMP6 || p.TTL != ndpHops || p.L4 < 0 || p.End > int32(len(frame)) || p.End-p.L4 < ndpLen {
+	if p.Kind != KindICMP6 || p.TTL != ndpHops || p.L4-p.L3 != IPv6Len || p.End > int32(len(frame)) || p.End-p.L4 < ndpLen {
 		return nil, false
 	}
 	m := NDP(frame[p.L4:p.End])

@@ -116,6 +116,16 @@ func TestNET_007_NeighborDiscovery(t *testing.T) {
 		return f[:54+24]
 	})
 
+	// Not even an atomic fragment (RFC 6980 §5).
+	f := append(append([]byte(nil), solicit[:54]...), ProtoICMPv6, 0, 0, 0, 0, 0, 0, 1)
+	f = append(f, solicit[54:]...)
+	f[20] = extFragment
+	be.PutUint16(f[18:], uint16(len(f)-54))
+	p, r = parse(f)
+	require.Equal(t, OK, r)
+	_, ok = ParseNeighborSolicit(f, &p)
+	require.False(t, ok)
+
 	// A solicited advertisement to a group (RFC 4861 §7.1.2).
 	all := addr("ff02::1")
 	l.Dst = MulticastMAC(all)

@@ -1,6 +1,9 @@
 package worker
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
@@ -34,7 +37,7 @@ func (w *Worker) controlFrame(i int, frame []byte, p *wire.Packet) {
 func (w *Worker) link(dst [6]byte, p *wire.Packet) wire.Link {
 	l := wire.Link{Dst: dst, Src: w.cfg.Net.MAC}
 	if p.Tagged {
-		l.VLAN = p.VLAN
+		l.VLAN = w.cfg.Net.tci(p.VLAN)
 	}
 	return l
 }
@@ -60,7 +63,7 @@ func (w *Worker) arp(i int, frame []byte, p *wire.Packet) bool {
 		return false
 	}
 	switch a.Op() {
-	case 1:
+	case wire.ARPRequest:
 		if !net.Owns(a.Target()) {
 			// Gratuitous: only a known entry is updated.
 			return sender == a.Target() && net.Neighbors.learn(sender, mac, false, w.now)
@@ -70,9 +73,9 @@ func (w *Worker) arp(i int, frame []byte, p *wire.Packet) bool {
 		}
 		l, target := w.link(mac, p), a.Target()
 		b := frame[:cap(frame)]
-		w.reply(i, b, wire.PutARP(b, &l, 2, net.MAC, target, mac, sender))
+		w.reply(i, b, wire.PutARP(b, &l, wire.ARPReply, net.MAC, target, mac, sender))
 		return true
-	case 2:
+	case wire.ARPReply:
 		return net.Neighbors.learn(sender, mac, false, w.now)
 	}
 	return false
@@ -90,6 +93,12 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 			return dropNDP
 		case wire.ICMPv6NeighborAdvert:
 			if w.advert(frame, p) {
+				return numRxDrops
+			}
+			return dropNDP
+		case wire.ICMPv6ListenerQuery:
+			if group, ok := wire.ParseListenerQuery(frame, p); ok && (group.IsZero() || slices.Contains(net.groups, group)) {
+				net.queried.Store(true) // answered within the second
 				return numRxDrops
 			}
 			return dropNDP
@@ -113,6 +122,13 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 	b, ok := wire.EchoReply(frame, p)
 	if !ok {
 		return dropICMP
+	}
+	if p.Tagged { // in band, or for the driver to put back
+		if p.L3 != wire.EthernetLen {
+			binary.BigEndian.PutUint16(b[14:], net.tci(p.VLAN))
+		} else {
+			w.rx.Meta[i].VLAN = net.tci(p.VLAN)
+		}
 	}
 	w.rx.Data[i], w.rx.Verdict[i] = b, dataplane.Reply
 	return numRxDrops
@@ -191,25 +207,45 @@ func (w *Worker) advert(frame []byte, p *wire.Packet) bool {
 }
 
 // announce tells the link about our addresses: gratuitous ARP (RFC 5227 §2.3) and, for
-// IPv6, a DAD probe and an unsolicited advertisement (RFC 4429: optimistic).
-func (w *Worker) announce() {
+// IPv6, an unsolicited advertisement. With ask another host may have them, and is asked
+// too; what is there already is then not overridden (RFC 4429 §3.1: optimistic).
+func (w *Worker) announce(ask bool) {
+	flags := uint8(wire.NDPOverride)
+	if ask {
+		flags = 0
+	}
 	net := w.cfg.Net
+	w.listen(wire.MLDToExclude)
 	for _, a := range net.first {
+		if ask && !a.Is4() {
+			w.probe(a)
+		}
 		w.control(func(b []byte) int {
 			if a.Is4() {
 				l := wire.Link{Dst: broadcastMAC, Src: net.MAC}
-				return wire.PutARP(b, &l, 1, net.MAC, a, [6]byte{}, a)
+				return wire.PutARP(b, &l, wire.ARPRequest, net.MAC, a, [6]byte{}, a)
 			}
-			dst := wire.SolicitedNode(a)
-			l := wire.Link{Dst: wire.MulticastMAC(dst), Src: net.MAC}
-			return wire.PutNeighborSolicit(b, &l, wire.Addr{}, dst, a)
+			l := wire.Link{Dst: wire.MulticastMAC(allNodes), Src: net.MAC}
+			return wire.PutNeighborAdvert(b, &l, a, allNodes, a, flags)
 		})
-		if !a.Is4() {
-			w.control(func(b []byte) int {
-				l := wire.Link{Dst: wire.MulticastMAC(allNodes), Src: net.MAC}
-				return wire.PutNeighborAdvert(b, &l, a, allNodes, a, wire.NDPOverride)
-			})
+	}
+}
+
+// listen tells switches and routers which groups we listen to (RFC 3810 §5.2;
+// RFC 4862 §5.4.2 wants it before the first probe).
+func (w *Worker) listen(record uint8) {
+	net := w.cfg.Net
+	var src wire.Addr
+	for _, a := range net.first {
+		if a.Hi>>54 == 0xfe80>>6 {
+			src = a
 		}
+	}
+	for groups := range slices.Chunk(net.groups, wire.MaxMLDGroups) {
+		w.control(func(b []byte) int {
+			l := wire.Link{Dst: wire.MulticastMAC(wire.MLDRouters), Src: net.MAC}
+			return wire.PutMLDReport(b, &l, src, record, groups)
+		})
 	}
 }
 
@@ -220,7 +256,7 @@ func (w *Worker) followLink() {
 	}
 	if ups := w.linkCtr.LinkUps(); ups != w.linkUps {
 		w.linkUps = ups
-		w.announce()
+		w.announce(true)
 		w.cfg.Net.Neighbors.suspect(w.now)
 	}
 }
@@ -238,7 +274,7 @@ func (w *Worker) refresh(r refreshing) {
 			l.Dst = r.mac
 		}
 		if r.addr.Is4() {
-			return wire.PutARP(b, &l, 1, net.MAC, src, [6]byte{}, r.addr)
+			return wire.PutARP(b, &l, wire.ARPRequest, net.MAC, src, [6]byte{}, r.addr)
 		}
 		dst := r.addr
 		if !r.unicast {

@@ -18,15 +18,16 @@ const (
 	dropForeignMAC
 	dropForeignIP
 	dropBroadcastSource
-	dropARP     // not for us, or malformed in a way only ARP knows
-	dropNDP     // likewise
-	dropICMP    // neither an echo request nor an error about a flow of ours
-	dropICMPMax // echo above the rate limit
+	dropTentative // received while nobody may use our addresses yet
+	dropARP       // not for us, or malformed in a way only ARP knows
+	dropNDP       // likewise
+	dropICMP      // neither an echo request nor an error about a flow of ours
+	dropICMPMax   // echo above the rate limit
 	numRxDrops
 )
 
 var rxDropNames = [numRxDrops]string{
-	"device_checksum", "truncated", "foreign_mac", "foreign_ip", "broadcast_source",
+	"device_checksum", "truncated", "foreign_mac", "foreign_ip", "broadcast_source", "address_tentative",
 	"arp_ignored", "ndp_ignored", "icmp_ignored", "icmp_rate_limited",
 }
 
@@ -49,9 +50,12 @@ type counters struct {
 	rx       [numRxDrops]uint64
 	tx       [numTxDrops]uint64
 	panics   uint64
-	noText   uint64 // Reply refused: no buffer
-	busy     int64  // ns in rounds that had work
-	bursts   uint64 // rounds that received something
+	// What was answered by a SYN-ACK or a reset, and those answers; SYN-ACKs sent again.
+	unprovenIn, unprovenOut uint64
+	overBudget              uint64
+	noText                  uint64 // Reply refused: no buffer
+	busy                    int64  // ns in rounds that had work
+	bursts                  uint64 // rounds that received something
 }
 
 // Stats is a snapshot of one worker. Sums that must close are checked by Check.
@@ -67,7 +71,13 @@ type Stats struct {
 	// SegmentDrops are segments the engine dropped, by reason.
 	SegmentDrops   map[string]uint64
 	CallbackPanics uint64
-	ReplyNoBuffer  uint64
+	// OverBudget counts bursts whose callbacks took longer than Config.CallbackBudget.
+	OverBudget uint64
+	// UnprovenIn are the bytes of received frames answered by a SYN-ACK, a cookie or a reset;
+	// UnprovenOut those of the answers, and of SYN-ACKs sent again: what peers got that had
+	// not proved their address (adr 0016).
+	UnprovenIn, UnprovenOut uint64
+	ReplyNoBuffer           uint64
 	// Busy is the time in rounds that received, sent or fired anything, of Ran in
 	// all; Bursts are the rounds that received. Frames/Bursts near BatchSize and
 	// Busy near Ran say that the worker is what limits.
@@ -98,6 +108,7 @@ func (w *Worker) snapshot() Stats {
 		Worker: w.cfg.ID, Port: w.cfg.Port.Stats(w.cfg.ID), Engine: w.engine.Counters(),
 		Frames: c.frames, Segments: c.segments, Control: c.control,
 		RxDrops: map[string]uint64{}, TxDrops: map[string]uint64{}, SegmentDrops: map[string]uint64{},
+		OverBudget: c.overBudget, UnprovenIn: c.unprovenIn, UnprovenOut: c.unprovenOut,
 		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(),
 		Busy: time.Duration(c.busy), Ran: time.Duration(w.now - w.started), Bursts: c.bursts,
 	}

@@ -66,13 +66,20 @@ func (f *Flow) Reply(p []byte, fin bool) bool { return f.w.send(f.ev.Flow, p, fi
 // Room is how many bytes Reply takes now.
 func (f *Flow) Room() int { return min(f.w.engine.SendRoom(f.ev.Flow), textSize) }
 
-// Close sends a FIN.
+// Close sends a FIN. Text of the peer still arrives until it closes in turn.
 func (f *Flow) Close() { f.w.engine.CloseEvent(f.ev) }
 
-// Abort sends a RST and forgets the flow.
+// Release closes the flow for good: Close, and nobody reads on. Data and PeerClosed
+// are not called any more; if the peer sends more text, the flow is reset
+// (ReasonAborted). Closed is still called.
+func (f *Flow) Release() { f.w.Release(f.ev.Flow) }
+
+// Abort sends a RST and forgets the flow: of what else came in this burst it is
+// told no more.
 func (f *Flow) Abort() {
 	f.w.texts.release(f.ev.Flow.Index())
 	f.w.engine.AbortEvent(f.ev)
+	f.w.leave(f.ev.Flow, true)
 }
 
 const (

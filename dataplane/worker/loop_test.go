@@ -14,6 +14,7 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
+	"github.com/fastsyn/fastsyn/rss"
 )
 
 // pair is a client and a server worker on one in-memory wire, stepped by hand.
@@ -182,67 +183,170 @@ func TestLoopRefused(t *testing.T) {
 	require.Zero(t, o.inflight)
 }
 
-// With several queues an ICMP error reaches the worker that owns the flow it is about.
-func TestLSN_021_ErrorsReachTheOwner(t *testing.T) {
-	const queues, flows = 4, 64
+// fan is a port with several queues and a worker for each, stepped by hand; the
+// test is what is at the other end of the wire.
+type fan struct {
+	t       *testing.T
+	workers []*Worker
+	theirs  dataplane.Port
+	batch   *dataplane.Batch
+	rig     *rig // for what makes frames
+	now     int64
+}
+
+func newFan(t *testing.T, queues int, cb Callbacks) *fan {
+	t.Helper()
 	ours, theirs, err := loop.Pair(loop.Config{Queues: queues})
 	require.NoError(t, err)
+	f := &fan{t: t, theirs: theirs, batch: dataplane.NewBatch(), now: 1_700_000_000_000_000_000}
 	secret := cookie.RandomSecret()
-	now := time.Now()
-	ring, err := cookie.NewRing(secret, now, cookie.RingConfig{})
+	ring, err := cookie.NewRing(secret, time.Unix(0, f.now), cookie.RingConfig{})
 	require.NoError(t, err)
-	net, err := NewNet([6]byte(ours.Info().MAC), prefixes("10.0.0.2/24"), nil, nil)
+	net, err := NewNet([6]byte(ours.Info().MAC), prefixes("10.0.0.2/24", "2001:db8::2/64"), nil, nil)
 	require.NoError(t, err)
-	var workers []*Worker
+	f.rig = &rig{hw: net.MAC}
 	for i := range queues {
 		h, err := secret.Hasher()
 		require.NoError(t, err)
 		w, err := New(Config{
 			ID: i, Port: ours, Net: net, Engine: handshake.Config{MaxFlows: 1024, Cookies: handshake.CookiesNever}, Hasher: h, Ring: ring,
-			Clock: now.UnixNano, CPU: -1,
+			Clock: func() int64 { return f.now }, CPU: -1,
 		})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, w.Free()) })
-		app, err := w.AddApp(Callbacks{})
+		app, err := w.AddApp(cb)
 		require.NoError(t, err)
 		require.NoError(t, w.Listen(wire.Addr{}, 80, app))
-		workers = append(workers, w)
+		f.workers = append(f.workers, w)
 	}
-	batch := dataplane.NewBatch()
-	send := func(frame []byte) {
-		require.Equal(t, 1, theirs.Queue(0).Blank(batch, 1))
-		batch.Data[0], batch.Verdict[0] = append(batch.Data[0], frame...), dataplane.Reply
-		require.Equal(t, 1, theirs.Queue(0).Settle(batch))
+	return f
+}
+
+func (f *fan) send(frame []byte) {
+	f.t.Helper()
+	require.Equal(f.t, 1, f.theirs.Queue(0).Blank(f.batch, 1))
+	f.batch.Data[0], f.batch.Verdict[0] = append(f.batch.Data[0], frame...), dataplane.Reply
+	require.Equal(f.t, 1, f.theirs.Queue(0).Settle(f.batch))
+}
+
+// round is one of every worker. It returns what they sent.
+func (f *fan) round() (out [][]byte) {
+	f.t.Helper()
+	f.now += 1000
+	for _, w := range f.workers {
+		w.round()
+		s := w.snapshot()
+		require.Empty(f.t, s.Check())
 	}
+	for i := range f.workers {
+		for f.theirs.Queue(i).Rx(f.batch) > 0 {
+			for _, d := range f.batch.Data[:f.batch.N] {
+				out = append(out, bytes.Clone(d))
+			}
+			f.theirs.Queue(i).Settle(f.batch)
+		}
+	}
+	return out
+}
+
+// With several queues an ICMP error reaches the worker that owns the flow it is about.
+func TestLSN_021_RSS_010_ErrorsReachTheOwner(t *testing.T) {
+	const queues, flows = 4, 64
+	f := newFan(t, queues, Callbacks{})
 	halfOpen := func() (n uint64) {
-		for _, w := range workers {
-			w.round()
+		for _, w := range f.workers {
 			n += w.Engine().HalfOpen
 		}
 		return n
 	}
-	r := &rig{hw: net.MAC}
 	for i := range flows {
 		s := syn(own4, peer4, 80)
 		s.RemotePort += uint16(i)
-		send(tcpFrame(r, s, 0))
+		f.send(tcpFrame(f.rig, s, 0))
 	}
-	require.EqualValues(t, flows, halfOpen())
-	var answers [][]byte
-	for i := range queues {
-		for theirs.Queue(i).Rx(batch) > 0 {
-			for _, d := range batch.Data[:batch.N] {
-				answers = append(answers, bytes.Clone(d))
-			}
-			theirs.Queue(i).Settle(batch)
-		}
-		require.NotZero(t, workers[i].Engine().HalfOpen, "every worker has some")
-	}
+	answers := f.round()
 	require.Len(t, answers, flows)
-	for _, a := range answers {
-		send(unreachable(net.MAC, a))
+	require.EqualValues(t, flows, halfOpen())
+	for _, w := range f.workers {
+		require.NotZero(t, w.Engine().HalfOpen, "every worker has some")
 	}
+	for _, a := range answers {
+		f.send(unreachable(f.rig.hw, a))
+	}
+	require.Empty(t, f.round())
 	require.Zero(t, halfOpen())
+}
+
+// All segments of a tuple come to one worker, the predicted one: from half-open
+// by way of established and TIME-WAIT into its next incarnation.
+func TestRSS_010_OneTupleOneWorker(t *testing.T) {
+	const queues, flows = 4, 32
+	f := newFan(t, queues, Callbacks{Established: func(f *Flow) { f.Close() }})
+	info := f.theirs.Info()
+	hash := rss.New(rss.Key(info.RSSKey))
+	want := make([]uint64, queues) // segments
+	segs := make([]wire.Segment, 2*flows)
+	predicted := map[wire.Tuple]int{}
+	for i := range segs {
+		s := &segs[i]
+		*s = syn(own4, peer4, 80)
+		if i%2 != 0 {
+			*s = syn(own6, peer6, 80)
+		}
+		s.RemotePort += uint16(i)
+		h := hash.Hash4(s.Remote.V4(), s.Local.V4(), s.RemotePort, s.LocalPort)
+		if i%2 != 0 {
+			h = hash.Hash6(s.Remote.Hi, s.Remote.Lo, s.Local.Hi, s.Local.Lo, s.RemotePort, s.LocalPort)
+		}
+		predicted[s.Tuple] = int(rss.RETA(info.RETA)[int(h)&(len(info.RETA)-1)])
+	}
+	// exchange sends the segment of each flow and returns the answer to each.
+	exchange := func() map[wire.Tuple]wire.Segment {
+		t.Helper()
+		for i := range segs {
+			f.send(tcpFrame(f.rig, segs[i], 0))
+			want[predicted[segs[i].Tuple]]++
+		}
+		got := map[wire.Tuple]wire.Segment{}
+		for _, d := range f.round() {
+			p := parse(t, d)
+			p.Seg.Local, p.Seg.Remote = p.Seg.Remote, p.Seg.Local
+			p.Seg.LocalPort, p.Seg.RemotePort = p.Seg.RemotePort, p.Seg.LocalPort
+			require.Zero(t, p.Seg.Flags&wire.FlagRST, "who does not know a flow resets it: %v", p.Seg)
+			got[p.Seg.Tuple] = p.Seg
+		}
+		for i, w := range f.workers {
+			require.Equal(t, want[i], w.Engine().Segments, "worker %d", i)
+		}
+		return got
+	}
+	for incarnation := range uint32(2) {
+		for i := range segs {
+			segs[i].Flags, segs[i].Seq, segs[i].Ack = wire.FlagSYN, wire.Seq(1000+1000*incarnation), 0
+		}
+		got := exchange()
+		require.Len(t, got, len(segs), "SYN-ACKs")
+		for i := range segs {
+			a := got[segs[i].Tuple]
+			require.Equal(t, wire.FlagSYN|wire.FlagACK, a.Flags)
+			segs[i].Flags, segs[i].Seq, segs[i].Ack = wire.FlagACK, segs[i].Seq+1, a.Seq+1
+		}
+		got = exchange()
+		require.Len(t, got, len(segs), "our FINs")
+		for i := range segs {
+			require.NotZero(t, got[segs[i].Tuple].Flags&wire.FlagFIN)
+			segs[i].Flags, segs[i].Ack = wire.FlagACK|wire.FlagFIN, segs[i].Ack+1
+		}
+		require.Len(t, exchange(), len(segs), "ACKs of their FINs")
+		f.now += sec
+		require.Len(t, exchange(), len(segs), "and of the FINs again, from TIME-WAIT")
+		for i, w := range f.workers {
+			require.NotZero(t, want[i])
+			require.Zero(t, w.Engine().EstablishedNow)
+			require.EqualValues(t, w.Engine().Flows, want[i]/4/uint64(incarnation+1), "all in TIME-WAIT")
+		}
+		f.now += sec
+	}
 }
 
 func TestLoopAllocs(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
@@ -46,7 +48,19 @@ type Net struct {
 	first      []wire.Addr // the single ones among them, in the order given
 	onlink     []block
 	broadcasts []wire.Addr // all-ones and all-zeros hosts of the IPv4 prefixes
+
+	groups  []wire.Addr // solicited-node groups of first
+	queried atomic.Bool // somebody asked who listens to what
+
+	pcpMask, pcp uint16 // which bits of a received TCI to change, and to what
 }
+
+// SetPriority has answers to tagged frames leave with priority code point pcp
+// (802.1Q §6.9.3, 0 to 7), not with that of the frame answered. Before the workers run.
+func (n *Net) SetPriority(pcp uint8) { n.pcpMask, n.pcp = 7<<13, uint16(pcp&7)<<13 }
+
+// tci is the tag of the answer to a frame tagged with v.
+func (n *Net) tci(v uint16) uint16 { return v&^n.pcpMask | n.pcp }
 
 // NewNet describes a link. addrs are own addresses with the prefix of their
 // link, as in 10.0.0.2/24; pools are prefixes of which every address is ours, for
@@ -63,6 +77,9 @@ func NewNet(mac [6]byte, addrs, pools []netip.Prefix, gateways []netip.Addr) (*N
 		}
 		w := wire.AddrFrom(a)
 		n.first = append(n.first, w)
+		if g := wire.SolicitedNode(w); !w.Is4() && !slices.Contains(n.groups, g) {
+			n.groups = append(n.groups, g)
+		}
 		n.own = append(n.own, newBlock(netip.PrefixFrom(a, a.BitLen())))
 		n.onlink = append(n.onlink, newBlock(p))
 		if a.Is4() && p.Bits() < 31 {
@@ -123,6 +140,16 @@ func (n *Net) Source(remote wire.Addr) (wire.Addr, bool) {
 		}
 	}
 	return wire.Addr{}, false
+}
+
+// hasIPv6 reports whether flows over IPv6 can be.
+func (n *Net) hasIPv6() bool {
+	for i := range n.own {
+		if !n.own[i].addr.Is4() {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Net) onLink(a wire.Addr) bool {

@@ -16,7 +16,7 @@ func prefixes(s ...string) (out []netip.Prefix) {
 	return out
 }
 
-func TestNet(t *testing.T) {
+func TestVAL_015_Net(t *testing.T) {
 	n, err := NewNet(macA, prefixes("10.0.0.2/24", "2001:db8::2/64"), prefixes("198.18.0.0/16"),
 		[]netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("2001:db8::fe")})
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestNet(t *testing.T) {
 		require.True(t, ok, s)
 		require.Equal(t, addr(hop), got, s)
 	}
-	for _, s := range []string{"10.0.0.0", "10.0.0.255"} { // VAL-015
+	for _, s := range []string{"10.0.0.0", "10.0.0.255"} {
 		require.True(t, n.badSource(addr(s)), s)
 	}
 	require.False(t, n.badSource(addr("10.0.0.9")))

@@ -27,8 +27,9 @@ func (w *Worker) receive(n int) {
 			w.ctr.parse[r]++
 			continue
 		}
-		if meta.Flags&dataplane.MetaVLAN != 0 && !p.Tagged && meta.VLAN&0xfff != 0 {
-			p.VLAN, p.Tagged = meta.VLAN, true // a stripped tag equals one in band (NET-005)
+		if meta.Flags&dataplane.MetaVLAN != 0 && !w.stripped(meta, p) {
+			w.ctr.parse[wire.ReasonQinQ]++
+			continue
 		}
 		if p.Kind != wire.KindTCP {
 			w.controlFrame(i, frame, p)
@@ -48,6 +49,7 @@ func (w *Worker) receive(n int) {
 		}
 		back := path{mac: srcOf(frame)}
 		if p.Tagged {
+			p.VLAN = w.cfg.Net.tci(p.VLAN)
 			back.vlan = p.VLAN
 		}
 		p.Seg.Path = w.paths.handle(back)
@@ -57,6 +59,9 @@ func (w *Worker) receive(n int) {
 	}
 	w.ctr.segments += uint64(k)
 	if k == 0 {
+		if len(w.engine.Events()) > 0 { // of an ICMP error
+			w.deliver()
+		}
 		return
 	}
 	if w.cfg.Raw != nil {
@@ -80,7 +85,8 @@ func (w *Worker) answer(i int, s *wire.Segment) {
 	if p.Tagged {
 		back.vlan = p.VLAN
 	}
-	n := back.put(b, w.mac, s.Local.Is4())
+	v4 := s.Local.Is4()
+	n := back.put(b, w.mac, v4)
 	m := 0
 	if w.caps.TxCsum {
 		m = wire.PutTCPOffload(b[n:], s, nil)
@@ -91,6 +97,27 @@ func (w *Worker) answer(i int, s *wire.Segment) {
 	if m == 0 {
 		return // no reply room: a driver's fault; the verdict stays Drop
 	}
+	if !v4 {
+		w.labels.put(b[n:], &s.Tuple)
+	}
+	if s.Flags&(wire.FlagSYN|wire.FlagRST) != 0 {
+		w.ctr.unprovenIn += uint64(len(frame))
+		w.ctr.unprovenOut += uint64(n + m)
+	}
 	w.rx.Data[i] = b[:n+m]
 	w.rx.Verdict[i] = dataplane.Reply
+}
+
+// stripped takes a tag that the device removed as if it had come in band
+// (NET-005). It reports false when another one is behind it.
+func (w *Worker) stripped(meta *dataplane.Meta, p *wire.Packet) bool {
+	switch {
+	case p.L3 != wire.EthernetLen:
+		return false
+	case meta.VLAN&0xfff != 0:
+		p.VLAN, p.Tagged = meta.VLAN, true
+	default:
+		meta.Flags &^= dataplane.MetaVLAN // a priority tag, which an answer does not have
+	}
+	return true
 }

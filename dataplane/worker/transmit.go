@@ -64,7 +64,8 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 		}
 		text = text[:out.Seg.Len]
 	}
-	n := to.put(b, w.mac, out.Seg.Local.Is4())
+	v4 := out.Seg.Local.Is4()
+	n := to.put(b, w.mac, v4)
 	m := 0
 	if w.caps.TxCsum {
 		m = wire.PutTCPOffload(b[n:], &out.Seg, text)
@@ -74,6 +75,12 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 	}
 	if m == 0 {
 		return
+	}
+	if !v4 {
+		w.labels.put(b[n:], &out.Seg.Tuple)
+	}
+	if out.Seg.Flags&(wire.FlagSYN|wire.FlagACK) == wire.FlagSYN|wire.FlagACK {
+		w.ctr.unprovenOut += uint64(n + m)
 	}
 	w.tx.Data[i], w.tx.Verdict[i] = b[:n+m], dataplane.Reply
 }
@@ -134,11 +141,15 @@ func (w *Worker) flushPending() int {
 			keep = append(keep, p)
 		case probeFailed:
 			w.ctr.tx[txNeighborFailed]++
+			w.engine.ICMP(p.out.Seg.Tuple, p.out.Seg.Seq, handshake.ICMPSoft) // host unreachable
 		case probeFull:
 			w.ctr.tx[txNeighborFull]++
 		}
 	}
 	w.pending = keep
+	if len(w.engine.Events()) > 0 {
+		w.deliver()
+	}
 	return sent
 }
 

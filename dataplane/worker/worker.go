@@ -33,6 +33,7 @@ const (
 const (
 	spinTime  = int64(50 * time.Microsecond)
 	maxSleep  = int64(10 * time.Millisecond)
+	maxHold   = int64(time.Second)
 	maxTimers = 512 // per round, so that a flood of expiries does not starve receiving
 )
 
@@ -78,7 +79,12 @@ type Config struct {
 	CPU     int // to pin the thread to; negative: not pinned
 	Source  Source
 	Raw     Raw
-	Logger  *slog.Logger // nil: silent
+	// CallbackBudget is how long the callbacks of one burst may take. When they take
+	// longer, new SYNs are dropped for as long again, up to a second, so that what
+	// has begun is served (HND-006). 0: no bound. On a machine with other work a
+	// pause of the thread counts too.
+	CallbackBudget time.Duration
+	Logger         *slog.Logger // nil: silent
 }
 
 // Worker is one core. Its exported methods, but for Do, Stats, Polling, Stop and Done,
@@ -98,6 +104,7 @@ type Worker struct {
 	at   []uint8 // frame index of each segment
 
 	mac     macBits // our own
+	labels  labels
 	paths   paths
 	texts   texts
 	pending []pending
@@ -110,8 +117,10 @@ type Worker struct {
 	nextAge int64
 	linkCtr dataplane.LinkCounter // nil: the port does not tell
 	linkUps uint64                // when addresses were last announced
+	asked   bool                  // Detect has asked for our addresses
 	ctr     counters
 	flow    Flow
+	left    []left // in this burst
 	now     int64
 	started int64
 	worked  bool // the last round had work
@@ -154,6 +163,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.flow.w = w
 	w.mac = bitsOf(cfg.Net.MAC)
+	w.labels = newLabels(cfg.Hasher)
 	w.now = cfg.Clock()
 	w.started = w.now
 	e.SetClock(w.now, cfg.Ring.Load())
@@ -181,10 +191,28 @@ func (w *Worker) Listen(addr wire.Addr, port, app uint16) error {
 	return w.engine.FastOpen(addr, port, cb.FastOpen)
 }
 
+// Unlisten ends a listener; see handshake.Engine.Unlisten.
+func (w *Worker) Unlisten(addr wire.Addr, port uint16) error { return w.engine.Unlisten(addr, port) }
+
+// SetGate bounds what a listener takes in; see handshake.Engine.SetGate.
+func (w *Worker) SetGate(addr wire.Addr, port uint16, g handshake.Gate) error {
+	return w.engine.SetGate(addr, port, g)
+}
+
+// Take tells that the application has taken a flow from a listener whose Gate has a
+// Backlog.
+func (w *Worker) Take(id handshake.FlowID) bool { return w.engine.Take(id) }
+
 // Connect opens a flow for app; see handshake.Engine.Connect. The route is
 // looked up when the SYN is sent.
 func (w *Worker) Connect(t *wire.Tuple, app uint16) (handshake.FlowID, error) {
 	return w.engine.Connect(t, app, 0)
+}
+
+// ConnectMany opens up to handshake.MaxBurst flows at once; see
+// handshake.Engine.ConnectMany.
+func (w *Worker) ConnectMany(t []wire.Tuple, app uint16, ids []handshake.FlowID) (n int, err error) {
+	return w.engine.ConnectMany(t, app, 0, ids)
 }
 
 // ConnectText opens a flow for app with text p, which it copies: on the SYN when
@@ -216,10 +244,20 @@ func (w *Worker) TextRoom(remote wire.Addr) int { return min(w.engine.TextRoom(r
 func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
 
 // Abort and Close act on a flow kept by its ID.
-func (w *Worker) Abort(id handshake.FlowID) { w.texts.release(id.Index()); w.engine.Abort(id) }
+func (w *Worker) Abort(id handshake.FlowID) {
+	w.texts.release(id.Index())
+	w.engine.Abort(id)
+	w.leave(id, true)
+}
 
 // Close sends a FIN.
 func (w *Worker) Close(id handshake.FlowID) { w.engine.Close(id) }
+
+// Release closes for good; see Flow.Release.
+func (w *Worker) Release(id handshake.FlowID) {
+	w.engine.Release(id)
+	w.leave(id, false)
+}
 
 // ID is the index of the worker and of its queue.
 func (w *Worker) ID() int { return w.cfg.ID }
@@ -291,11 +329,16 @@ func (w *Worker) Run() {
 			defer a.Detach()
 		}
 	}
+	// From the thread that uses it, so that it lies on the right NUMA node.
+	if err := w.engine.Populate(w.cfg.Net.hasIPv6()); err != nil {
+		w.err = fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+		return
+	}
 	if w.cfg.ID == 0 {
 		if w.linkCtr != nil {
 			w.linkUps = w.linkCtr.LinkUps()
 		}
-		w.announce()
+		w.announce(!w.asked)
 	}
 	idleSince := int64(0)
 	for !w.stop.Load() {
@@ -369,6 +412,9 @@ func (w *Worker) round() (busy bool, next int64) {
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
 		w.followLink()
+		if w.cfg.Net.queried.CompareAndSwap(true, false) {
+			w.listen(wire.MLDIsExclude)
+		}
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
 	w.worked = n > 0 || sent > 0 || fired > 0
@@ -385,8 +431,21 @@ func (w *Worker) round() (busy bool, next int64) {
 // loses its flow, not the worker (HND-006).
 func (w *Worker) deliver() {
 	evs := w.engine.Events()
+	w.left = w.left[:0]
+	timed := len(evs) > 0 && w.cfg.CallbackBudget > 0
+	begin := int64(0)
+	if timed {
+		begin = w.cfg.Clock()
+	}
 	for i := 0; i < len(evs); {
 		i = w.deliverFrom(evs, i)
+	}
+	if timed {
+		end := w.cfg.Clock()
+		if took := end - begin; took > int64(w.cfg.CallbackBudget) {
+			w.ctr.overBudget++
+			w.engine.HoldSYNs(end + min(took, maxHold))
+		}
 	}
 	w.engine.EndBurst()
 }
@@ -414,7 +473,7 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 				cb.Confirmed(&w.flow)
 			}
 		case handshake.EventData:
-			if cb.Data != nil {
+			if cb.Data != nil && w.hears(ev.Flow, false) {
 				j := w.at[ev.Seg]
 				off := uint32(w.pk[j].Data) + ev.Off
 				cb.Data(&w.flow, w.rx.Data[j][off:off+ev.Len:off+ev.Len])
@@ -422,7 +481,7 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 		case handshake.EventAcked:
 			w.texts.release(ev.Flow.Index())
 		case handshake.EventPeerClosed:
-			if cb.PeerClosed != nil {
+			if cb.PeerClosed != nil && w.hears(ev.Flow, false) {
 				cb.PeerClosed(&w.flow)
 			}
 			// The engine closes passive flows with AutoClose itself; then this does nothing.
@@ -431,12 +490,36 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 			}
 		case handshake.EventClosed:
 			w.texts.release(ev.Flow.Index())
-			if cb.Closed != nil {
+			if cb.Closed != nil && w.hears(ev.Flow, true) {
 				cb.Closed(&w.flow, ev.Reason)
 			}
 		}
 	}
 	return i
+}
+
+// left is a flow that its application gave up in a callback, while events of the
+// burst may still name it.
+type left struct {
+	id      handshake.FlowID
+	aborted bool // rather than released
+}
+
+func (w *Worker) leave(id handshake.FlowID, aborted bool) {
+	if len(w.engine.Events()) > 0 {
+		w.left = append(w.left, left{id, aborted})
+	}
+}
+
+// hears reports whether an event of id is still the application's: one of a
+// released flow only if it tells the end of it.
+func (w *Worker) hears(id handshake.FlowID, end bool) bool {
+	for _, l := range w.left {
+		if l.id == id && (l.aborted || !end) {
+			return false
+		}
+	}
+	return true
 }
 
 // bucket is a token bucket over the worker's clock.

@@ -1,0 +1,152 @@
+package script
+
+import (
+	"time"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// Side says which endpoint under test a step is for.
+type Side uint8
+
+// The sides.
+const (
+	Both Side = iota
+	Fastsyn
+	Kernel
+)
+
+// String is the word of the format.
+func (s Side) String() string { return [...]string{"both", "fastsyn", "kernel"}[s] }
+
+// Script is one parsed file.
+type Script struct {
+	File     string // as given to Parse, for messages
+	Title    string
+	Proves   []string // rule IDs
+	Families []Family
+	Only     Side   // Both, or the one side it runs against
+	OnlyWhy  string // why it does not run against the other
+	Settings Settings
+	Steps    []Step
+	Differs  []Difference
+}
+
+// Family is an IP version; it indexes the two values of a field.
+type Family uint8
+
+// The families.
+const (
+	V4 Family = iota
+	V6
+)
+
+// String is "v4" or "v6".
+func (f Family) String() string { return [...]string{"v4", "v6"}[f] }
+
+// Settings are the switches of the endpoint under test.
+type Settings struct {
+	NoTimestamps, NoSACK, NoWScale bool
+	Cookies                        string // "", never, always, pressure
+	ChallengeLimit                 bool   // answers are limited to one in 500 ms; off: see the step "space"
+	MSS, MTU                       int    // 0: default
+	PeerISS                        uint32 // the peer's initial sequence number
+}
+
+// Difference is a place where the two sides answer differently.
+type Difference struct {
+	Line            int
+	Rules           []string
+	Why             string
+	Fastsyn, Kernel []string // the lines of each
+}
+
+// Op is the kind of a step.
+type Op uint8
+
+// The steps.
+const (
+	OpInject  Op = iota // --> segment
+	OpICMP              // --> icmp
+	OpExpect            // <-- segment
+	OpSilence           // silence
+	OpPass              // wait D
+	OpSpace             // space
+	OpListen
+	OpConnect
+	OpAccept
+	OpNoAccept
+	OpConnected
+	OpConnecting
+	OpOpen
+	OpError
+	OpSend
+	OpRead
+	OpEOF
+	OpClose
+	OpAbort
+	OpShutdown
+	OpState
+	OpHalfOpen
+	OpOutcome
+)
+
+// Step is one line.
+type Step struct {
+	Line int
+	Text string // as written, without side and comment
+	Side Side
+	Op   Op
+	Seg  Segment       // OpInject, OpExpect, OpICMP (fields only)
+	Word string        // OpError, OpState, OpOutcome, OpICMP: its one word
+	N    int           // OpSend, OpRead, OpHalfOpen, OpListen
+	D    time.Duration // OpPass
+}
+
+// Segment is a segment to inject, or a pattern for one to expect.
+type Segment struct {
+	Flags  wire.Flags
+	Fields []Field // in the order written, which is that of options on the wire
+}
+
+// Field is one "name=value".
+type Field struct {
+	Name   string
+	Absent bool     // !name
+	Bare   bool     // no value given
+	V      [2]int64 // by Family
+	Abs    bool     // @value: not counted from an initial sequence number
+	Base   string   // ecr: "", first, last
+	Above  bool     // >value
+	Word   string   // seq=new, sum=bad, …
+	Bytes  []byte   // hex
+}
+
+// find returns the last field of that name.
+func (s *Segment) find(name string) (*Field, bool) {
+	for i := len(s.Fields) - 1; i >= 0; i-- {
+		if s.Fields[i].Name == name {
+			return &s.Fields[i], true
+		}
+	}
+	return nil, false
+}
+
+// value returns the number of a field, def if it is not there.
+func (s *Segment) value(name string, fam Family, def int64) int64 {
+	if f, ok := s.find(name); ok && !f.Bare {
+		return f.V[fam]
+	}
+	return def
+}
+
+// word returns the word of a field, "" if it is not there.
+func (s *Segment) word(name string) string {
+	if f, ok := s.find(name); ok {
+		return f.Word
+	}
+	return ""
+}
+
+// RunsOn reports whether the step is part of a run against that side.
+func (st *Step) RunsOn(side Side) bool { return st.Side == Both || st.Side == side }
