@@ -485,3 +485,54 @@ func TestFastOpenAllocatesNothing(t *testing.T) {
 	require.EqualValues(t, 301, k.e.Counters().FastOpen.Failed)
 	require.Empty(t, func() string { c := k.e.Counters(); return c.Check() }())
 }
+
+// A Gate counts flows that come early as it counts others.
+func TestFLD_004_006_FastOpenThroughAGate(t *testing.T) {
+	k := fastKit(t, Config{})
+	require.NoError(t, k.e.SetGate(wire.Addr{}, 80, Gate{HalfOpen: 4, Backlog: 1, Defer: time.Second}))
+	k.play("S tfo=good | SA seq=0 ack=1 !tfo | SYN-RECEIVED\n A seq=1 ack=1 | - | SYN-RECEIVED") // no text to go by
+	k.tup.RemotePort++
+	k.play(fastOpened)
+	c := k.e.Counters()
+	require.EqualValues(t, 1, c.Queued)
+	require.EqualValues(t, 1, c.HalfOpen)
+	k.tup.RemotePort++
+	k.play("S tfo=good len=9 | - | CLOSED")
+	require.EqualValues(t, 1, k.e.Counters().Outcome[DropQueueFull])
+	require.True(t, k.e.Take(k.flow))
+	k.play("S tfo=good len=9 | SA ack=10 | SYN-RECEIVED | established fast, data 0+9\n R seq=10 | - | CLOSED | closed: reset")
+	require.Zero(t, k.e.Counters().Queued)
+}
+
+// The oldest half-open gives way to others, a flow that an application has does not.
+func TestFLD_002_EvictionPassesOverHandedOver(t *testing.T) {
+	k := fastKit(t, Config{MaxFlows: 3, MaxHalfOpen: 2, Cookies: CookiesNever, Flood: FloodConfig{EvictOldest: true}})
+	k.play(fastOpened)
+	flow := k.flow
+	for range 4 {
+		k.tup.RemotePort++
+		k.play("S | SA | SYN-RECEIVED")
+	}
+	require.Equal(t, SynRcvd, k.e.State(flow))
+	require.EqualValues(t, 2, k.e.Counters().HalfOpenEvicted)
+}
+
+// A listener that ends leaves its early flows alone, and its places to the next one.
+func TestLSN_023_FastOpenListenerEnds(t *testing.T) {
+	k := fastKit(t, Config{})
+	k.play(fastOpened)
+	require.NoError(t, k.e.Unlisten(wire.Addr{}, 80))
+	k.play("A seq=101 ack=1 len=5 | A ack=106 | ESTABLISHED | confirmed, data 0+5")
+	for range 3 {
+		require.NoError(t, k.e.Listen(wire.Addr{}, 80, 7, false))
+		k.tup.RemotePort++
+		k.play("S tfo=good len=9 | SA seq=0 ack=1 !tfo | SYN-RECEIVED\n R seq=1 | - | CLOSED") // off by default
+		require.NoError(t, k.e.FastOpen(wire.Addr{}, 80, 16))
+		k.tup.RemotePort++
+		k.play(fastOpened)
+		require.NoError(t, k.e.Unlisten(wire.Addr{}, 80))
+	}
+	require.Len(t, k.e.fast.queues, 2)
+	require.Len(t, k.e.fast.slots, 17)
+	require.Equal(t, 3, k.e.fast.pending)
+}
