@@ -23,16 +23,19 @@ func TestTFO_019_ServeFlags(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "key")
 	const key = "a0bf63f7-ed803d81-cd641d30-cebc4a90"
-	o.fastKey = file
-	require.ErrorContains(t, o.flags(), "--fastopen-key-file: open")
+	flags := func() error {
+		o = serveFlags{cookies: "never", fastOpen: 7, fastKey: file}
+		return o.flags()
+	}
+	require.ErrorContains(t, flags(), "--fastopen-key-file: open")
 	require.NoError(t, os.WriteFile(file, []byte(key+"\n"), 0o600))
-	require.NoError(t, o.flags())
+	require.NoError(t, flags())
 	require.NotNil(t, o.cfg.FastOpen)
 	require.NoError(t, os.Chmod(file, 0o644))
-	require.ErrorContains(t, o.flags(), "chmod 600")
+	require.ErrorContains(t, flags(), "chmod 600")
 	require.NoError(t, os.Chmod(file, 0o600))
 	require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(key, "-", ":")), 0o600))
-	err := o.flags()
+	err := flags()
 	require.ErrorContains(t, err, "tcp_fastopen_key")
 	require.NotContains(t, err.Error(), "a0bf63f7")
 }

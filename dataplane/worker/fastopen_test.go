@@ -129,5 +129,5 @@ func TestConnectTextBuffers(t *testing.T) {
 	app, err = p.server.AddApp(cb)
 	require.NoError(t, err)
 	require.ErrorContains(t, p.server.Listen(wire.Addr{}, 80, app), "FastOpen 65536")
-	require.ErrorContains(t, p.server.engine.FastOpen(wire.Addr{}, 80, 1), "no listener", "nothing is left behind")
+	require.ErrorIs(t, p.server.engine.FastOpen(wire.Addr{}, 80, 1), handshake.ErrNoListener, "nothing is left behind")
 }
