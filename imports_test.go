@@ -105,7 +105,7 @@ var impure = map[string]string{
 }
 
 // pureTime is what a package in sansIO uses of package time: units, no clock.
-var pureTime = []string{"Duration", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour"}
+var pureTime = []string{"Duration", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour", "ParseDuration"}
 
 // goFile is a non-test Go file of this module.
 type goFile struct {

@@ -94,10 +94,17 @@ type Config struct {
 	// NoTimestamps, NoSACK and NoWScale leave out options, at both ends when both are ours.
 	// --no-timestamps, --no-sack, --no-wscale
 	NoTimestamps, NoSACK, NoWScale bool
-	// SYNRetries is the number of repeated SYNs: 0 is the default 6, negative none. --syn-retries
+	// Retry is the schedule of repeated SYNs and, of our server, SYN-ACKs: as
+	// handshake.ParseRetry reads it. Default "linux", which the next two change. --retry
+	Retry string
+	// SYNRetries is the number of repeated SYNs: 0 is the default 6, or what Retry has; negative none. --syn-retries
 	SYNRetries int
 	// InitialRTO is the first retransmission timeout, doubled each time. Default 1 s. --initial-rto
 	InitialRTO time.Duration
+	// ECN is "passive" (default), "off" or "on", at both ends when both are ours. --ecn
+	ECN string
+	// FailFast ends an attempt at any ICMP error about it, as Linux does. --fail-fast
+	FailFast bool
 	// TimeWait is how long the client keeps the tuple of a flow that it closed
 	// by FIN. 0 skips TIME-WAIT, as a load generator may, since ports would run
 	// out (TWT-013). --time-wait
@@ -161,6 +168,8 @@ func (c Config) normalize() (Config, error) {
 	c.Close = cmp.Or(c.Close, CloseRST)
 	c.Pin = cmp.Or(c.Pin, "auto")
 	c.Polling = cmp.Or(c.Polling, "auto")
+	c.Retry = cmp.Or(c.Retry, handshake.RetryLinux.String())
+	c.ECN = cmp.Or(c.ECN, handshake.ECNPassive.String())
 	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioSYNFlood, ScenarioEcho); err != nil {
 		return c, err
 	}
@@ -178,6 +187,7 @@ func (c Config) normalize() (Config, error) {
 		{"cookies", c.Cookies, []string{"never", "always", "pressure"}},
 		{"pin", c.Pin, []string{"auto", "off"}},
 		{"polling", c.Polling, []string{"auto", "busy", "adaptive"}},
+		{"ecn", c.ECN, []string{"passive", "off", "on"}},
 	} {
 		if err := choice(e.flag, e.value, e.known...); err != nil {
 			return c, err
@@ -221,6 +231,8 @@ func (c *Config) bounds() error {
 		return flagError("syn-retries", c.SYNRetries, "want at most 30", "Linux uses 6")
 	case c.InitialRTO != 0 && (c.InitialRTO < time.Millisecond || c.InitialRTO > 2*time.Minute):
 		return flagError("initial-rto", c.InitialRTO, "want 1ms to 2m", "leave it out for 1s (RFC 6298)")
+	case c.retryError() != nil:
+		return c.retryError()
 	case c.TimeWait < 0 || c.TimeWait > time.Hour:
 		return flagError("time-wait", c.TimeWait, "want 0 (skip TIME-WAIT) to 1h", "Linux keeps it for 60s")
 	}
@@ -334,22 +346,43 @@ func ownRange(a netip.Addr) bool {
 	return false
 }
 
-// retrySchedule is the time from a SYN to the timeout of its last repetition
-// (RTX-001): 127 s with the defaults.
-func (c *Config) retrySchedule() time.Duration {
-	n := c.SYNRetries
-	switch {
-	case n == 0:
-		n = 6
+// retry is the schedule of Retry, empty where SYNRetries and InitialRTO make it.
+func (c *Config) retry() (r handshake.Retry, err error) {
+	if c.Retry != handshake.RetryLinux.String() {
+		r, err = handshake.ParseRetry(c.Retry)
+	}
+	return r, err
+}
+
+func (c *Config) retryError() error {
+	r, err := c.retry()
+	if err != nil {
+		return flagError("retry", c.Retry, "neither a preset ("+strings.Join(handshake.RetryPresets(), ", ")+") nor waits",
+			"give the wait after each copy, such as 1s,2s,4s")
+	}
+	switch n := len(r.SYN) - 1; {
 	case n < 0:
-		n = 0
+		return nil
+	case c.SYNRetries > n:
+		return flagError("syn-retries", c.SYNRetries, fmt.Sprintf("the schedule %s has %d repetitions", c.Retry, n), "leave it out, or give a longer schedule to --retry")
+	case c.InitialRTO != 0 && c.InitialRTO != time.Second:
+		return flagError("initial-rto", c.InitialRTO, "--retry "+c.Retry+" has waits of its own", "leave one of them out")
 	}
-	rto, sum := cmp.Or(c.InitialRTO, time.Second), time.Duration(0)
-	for range n + 1 {
-		sum += rto
-		rto = min(2*rto, 120*time.Second)
+	return nil
+}
+
+// retrySchedule is the time from a SYN to the timeout of its last repetition
+// (RTX-002): 127 s with the defaults.
+func (c *Config) retrySchedule() time.Duration {
+	r, _ := c.retry() // normalize has checked it
+	if r.SYN == nil {
+		n := cmp.Or(c.SYNRetries, 6)
+		return handshake.Backoff(cmp.Or(c.InitialRTO, time.Second), 120*time.Second, max(n, 0)).Total()
 	}
-	return sum
+	if n := c.SYNRetries; n != 0 {
+		r.SYN = r.SYN[:max(n, 0)+1]
+	}
+	return r.SYN.Total()
 }
 
 // Nearest returns the known word that word was likely meant to be, or "".

@@ -30,6 +30,14 @@ func TestConfigDefaults(t *testing.T) {
 	c, err = Config{Count: 5, SYNRetries: -1, InitialRTO: 20 * time.Millisecond}.normalize()
 	require.NoError(t, err)
 	require.Equal(t, time.Second+20*time.Millisecond, c.Drain)
+	for retry, last := range map[string]time.Duration{"linux": 127, "linux-linear": 131, "bsd": 75, "textbook": 75, "1s,2s": 3} {
+		c, err = Config{Count: 5, Retry: retry}.normalize()
+		require.NoError(t, err)
+		require.Equal(t, (last+1)*time.Second, c.Drain, retry)
+	}
+	c, err = Config{Count: 5, Retry: "textbook", SYNRetries: 1}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, 16*time.Second, c.Drain)
 	c, err = Config{Drain: -1}.normalize()
 	require.NoError(t, err)
 	require.Zero(t, c.Drain)
@@ -53,6 +61,10 @@ func TestConfigRefuses(t *testing.T) {
 		{"concurrency", "concurrency", "flows in flight", Config{Concurrency: -1}},
 		{"duration", "duration", "--count", Config{Duration: -time.Second}},
 		{"retries", "syn-retries", "at most 30", Config{SYNRetries: 31}},
+		{"retry", "retry", "linux, linux-linear, bsd, textbook", Config{Retry: "windows"}},
+		{"retries of a schedule", "syn-retries", "has 3 repetitions", Config{Retry: "textbook", SYNRetries: 4}},
+		{"rto of a schedule", "initial-rto", "waits of its own", Config{Retry: "textbook", InitialRTO: 2 * time.Second}},
+		{"ecn", "ecn", "passive, off, on", Config{ECN: "yes"}},
 		{"rto", "initial-rto", "1ms to 2m", Config{InitialRTO: time.Microsecond}},
 		{"time wait", "time-wait", "1h", Config{TimeWait: -1}},
 		{"driver", "port", `did you mean "loop"?`, Config{Port: "lop:"}},

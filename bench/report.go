@@ -192,7 +192,9 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 		"simultaneous_opens": c.SimultaneousOpens, "syn_retransmissions": c.SynRetrans,
 		"syn_ack_retransmissions": c.SynAckRetrans, "data_retransmissions": c.DataRetrans,
 		"resets_sent": c.ResetsSent, "time_waits": c.TimeWaits, "time_wait_recycled": c.TimeWaitRecycled, "time_wait_reused": c.TimeWaitReused,
-		"cookie_mode_entered": c.CookieModeEntered, "soft_errors": c.SoftErrors, "payload_bytes": c.PayloadBytes,
+		"cookie_mode_entered": c.CookieModeEntered, "soft_errors": c.SoftErrors, "path_mtus": c.PathMTUs,
+		"wscale_clamped": c.WScaleClamped, "no_timestamp": c.NoTimestamp,
+		"payload_bytes": c.PayloadBytes,
 		"half_open_now": c.HalfOpen, "opening_now": c.Opening, "flows_now": c.Flows, "established_now": c.EstablishedNow,
 	}
 	f := &c.FastOpen

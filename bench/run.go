@@ -232,9 +232,11 @@ func (r *run) settings(end int) fastsyn.Config {
 	if r.busy {
 		c.Polling = worker.Busy
 	}
+	retry, _ := r.cfg.retry() // as for ECN, normalize has checked it
+	ecn, _ := handshake.ParseECNMode(r.cfg.ECN)
 	c.Engine = handshake.Config{
-		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale,
-		SYNRetries: r.cfg.SYNRetries, InitialRTO: r.cfg.InitialRTO,
+		NoTimestamps: r.cfg.NoTimestamps, NoSACK: r.cfg.NoSACK, NoWScale: r.cfg.NoWScale, ECN: ecn,
+		Retry: retry, SYNRetries: r.cfg.SYNRetries, InitialRTO: r.cfg.InitialRTO, FailFast: r.cfg.FailFast,
 	}
 	return c
 }

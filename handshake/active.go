@@ -53,9 +53,7 @@ func (e *Engine) ConnectMany(t []wire.Tuple, app, path uint16, ids []FlowID) (n 
 		if len(e.out) == cap(e.out) {
 			return i, ErrOutputFull
 		}
-		switch ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err {
-		case nil, ErrTupleInUse:
-		default:
+		if ids[i], err = e.connect(&t[i], &m.sum[i], app, path); err != nil && !errors.Is(err, ErrTupleInUse) {
 			return i, err
 		}
 	}
@@ -92,7 +90,7 @@ func (e *Engine) connect(t *wire.Tuple, sum *cookie.Sum, app, path uint16) (Flow
 	e.opening++
 	e.ctr.Attempted++
 	e.sendSYN(r, idx, sum.TSOff)
-	e.timers.arm(e.recs, idx, 0, e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.syn.class(0), e.nowMS)
 	return e.id(idx), nil
 }
 
@@ -134,6 +132,9 @@ func (e *Engine) sendSYN(r *record, idx uint32, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Flags = r.sndUna, wire.FlagSYN
 	ts := !e.cfg.NoTimestamps
+	if e.cfg.ECN == ECNOn && r.flags&flagRetrans == 0 { // the first copy only (ECN-006)
+		s.Flags |= ecnAsk
+	}
 	s.Win = e.synWindow(v4, ts)
 	e.synOptions(&s.Opt, ts, !e.cfg.NoSACK, !e.cfg.NoWScale, v4)
 	if ts {
@@ -183,9 +184,19 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 		}
 	}
 	r.rcvNxt = s.Seq + 1 // text and FIN on it are not acknowledged (ACT-007, SIM-006)
+	pmtu := r.mss        // 0 unless an ICMP error has told (MTU-006)
 	r.mss = e.sendMSS(&s.Opt, v4)
+	if pmtu != 0 {
+		r.mss = min(r.mss, pmtu)
+	}
 	r.path = s.Path
 	e.negotiate(r, &s.Opt) // an option counts if both sent it (ACT-010)
+	if s.Opt.Has&wire.WScaleClamped != 0 {
+		e.ctr.WScaleClamped++ // OPT-010
+	}
+	if e.cfg.ECN == ECNOn {
+		r.ecnAnswered(s)
+	}
 	r.synWnd(s.Win)
 	if ackOK {
 		e.establish(r, idx, s, i)
@@ -195,7 +206,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	// Simultaneous open (SIM-001): our SYN again, now with an ACK and all our options.
 	e.ctr.SimultaneousOpens++
 	r.state = SynRcvd
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.syn.class(r.retries), e.nowMS)
 	e.simultaneousSynAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -209,63 +220,4 @@ func (e *Engine) simultaneousSynAck(r *record, s *wire.Segment, tsOff uint32) {
 	if !e.cfg.NoTimestamps {
 		s.Opt.TSVal, s.Opt.TSEcr = cookie.TSVal(tsOff, e.now), r.tsRecent
 	}
-}
-
-// ICMPKind groups the ICMP errors by what they do to an attempt.
-type ICMPKind uint8
-
-// The kinds.
-const (
-	// ICMPSoft: net or host unreachable, time exceeded, parameter problem.
-	ICMPSoft ICMPKind = iota
-	// ICMPHard: port or protocol unreachable.
-	ICMPHard
-	// ICMPOther: anything else; ignored.
-	ICMPOther
-)
-
-// ICMP takes an ICMP error that quotes a segment of ours with sequence number
-// seq. A passive half-open whose ISS it quotes is dropped by a soft error (LSN-021); an
-// attempt ends by a hard one and remembers a soft one (ACT-013, RFC 5461). A
-// flow that is established is never hurt (MTU-008). It reports whether the
-// error was believed.
-func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
-	if kind == ICMPOther {
-		return false
-	}
-	idx := e.lookup(e.sumTuple(&t).Hash, &t)
-	if idx == 0 {
-		return false
-	}
-	r := &e.recs[idx]
-	switch r.state {
-	case SynRcvd:
-		if seq != r.sndUna || r.handedOver() {
-			return false
-		}
-		if r.flags&flagActive != 0 {
-			r.flags2 |= flagSoftError
-			e.ctr.SoftErrors++
-			return true
-		}
-		if kind != ICMPSoft {
-			return false
-		}
-		e.ctr.HalfOpenReset++
-		e.remove(idx)
-		return true
-	case SynSent:
-		if !r.sndUna.LessEq(seq) || !seq.LessEq(r.sndNxt) {
-			return false
-		}
-		if kind == ICMPHard {
-			e.ended(idx, -1, ReasonUnreachable)
-			return true
-		}
-		r.flags2 |= flagSoftError
-		e.ctr.SoftErrors++
-		return true
-	case StateInvalid, Closed, Listen, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck, TimeWait:
-	}
-	return false
 }

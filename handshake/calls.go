@@ -89,6 +89,24 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	return true
 }
 
+// smallWindow is up to where a window is filled by one segment. A larger one is
+// to hold two (WND-006), so that the peer acknowledges the first without delay.
+const smallWindow = 536
+
+// optionBytes is the room that options take in each segment with text.
+func (r *record) optionBytes() uint32 {
+	if r.flags&flagTS != 0 {
+		return 12
+	}
+	return 0
+}
+
+// segment is the most text in one segment: option bytes come out of the MSS, which
+// is announced without them (ENC-005).
+func (r *record) segment() uint32 {
+	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
+}
+
 // Release closes a flow for good, as close(2) does where Close is shutdown(2): our
 // FIN goes out if it has not yet, and nobody reads on, so new text of the peer is
 // answered by a reset that ends the flow (RST-014). EventData and EventPeerClosed do
@@ -121,21 +139,11 @@ func (e *Engine) SendRoom(id FlowID) int {
 	if r.sndUna != r.sndNxt {
 		return 0
 	}
-	return int(min(r.segment(), r.sndWnd()))
-}
-
-// optionBytes is the room that options take in each segment with text.
-func (r *record) optionBytes() uint32 {
-	if r.flags&flagTS != 0 {
-		return 12
+	wnd := r.sndWnd()
+	if wnd > smallWindow {
+		wnd /= 2
 	}
-	return 0
-}
-
-// segment is the most text in one segment: option bytes come out of the MSS, which
-// is announced without them (ENC-005).
-func (r *record) segment() uint32 {
-	return max(uint32(r.mss), r.optionBytes()) - r.optionBytes()
+	return int(min(r.segment(), wnd))
 }
 
 // Send queues one segment with n bytes of text, 0 < n ≤ SendRoom, and our FIN
@@ -150,6 +158,9 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	e.head(r, s, wire.FlagPSH|wire.FlagACK, e.sumOf(id.idx).TSOff)
 	s.Len = uint32(n)
 	e.out[len(e.out)-1].Text = s.Len
+	if r.shifts&bitECN != 0 {
+		r.ecnSend(s)
+	}
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
 	if r.state == SynRcvd { // handed over: the timer stays that of the SYN-ACK (TFO-009)
@@ -163,7 +174,7 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)
 	} else {
-		e.timers.arm(e.recs, id.idx, 0, e.nowMS)
+		e.timers.arm(e.recs, id.idx, e.rto(r).class(0), e.nowMS)
 	}
 	return true
 }
@@ -212,7 +223,7 @@ func (e *Engine) Advance(now Time, budget int) int {
 	}
 	e.advancedMS, e.timersLeft = e.nowMS, false
 	fired := 0
-	for class := range numClasses {
+	for class := range e.timers.classes {
 		for {
 			idx := e.timers.due(e.recs, class, e.nowMS)
 			if idx == 0 {
@@ -235,7 +246,7 @@ func (e *Engine) NextTimer() (uint32, bool) { return e.timers.next(e.recs, e.now
 
 func (e *Engine) expire(idx uint32) {
 	r := &e.recs[idx]
-	limit := e.cfg.DataRetries
+	limit, next := e.cfg.DataRetries, e.rto(r)
 	switch r.state {
 	case TimeWait:
 		e.remove(idx)
@@ -244,7 +255,7 @@ func (e *Engine) expire(idx uint32) {
 		e.ended(idx, -1, ReasonDone)
 		return
 	case SynSent:
-		limit = e.cfg.SYNRetries
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
 		if r.flags&(flagFastOpen|flagActive) == flagFastOpen {
 			e.expireHandedOver(r, idx)
@@ -254,7 +265,7 @@ func (e *Engine) expire(idx uint32) {
 			e.expireHalfOpen(r, idx)
 			return
 		}
-		limit = e.cfg.SYNRetries
+		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
 	}
 	// The third time in a row, or the last if there are fewer (TFO-018).
@@ -263,14 +274,14 @@ func (e *Engine) expire(idx uint32) {
 	}
 	if int(r.retries) >= limit {
 		why := ReasonTimedOut
-		if r.flags2&flagSoftError != 0 && (r.state == SynSent || r.state == SynRcvd) {
-			why = ReasonUnreachable // now the error of old counts (ACT-013)
+		if r.unreachable() {
+			why = ReasonUnreachable // now the error of old counts (ACT-013, MTU-008)
 		}
 		e.ended(idx, -1, why)
 		return
 	}
 	r.retries++
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, next.class(r.retries), e.nowMS)
 	tsOff := e.sumOf(idx).TSOff
 	switch r.state {
 	case SynSent:

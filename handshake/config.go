@@ -81,13 +81,24 @@ type Config struct {
 	RcvWindow int
 	// NoTimestamps, NoSACK and NoWScale leave options out on both roles.
 	NoTimestamps, NoSACK, NoWScale bool
+	// FailFast ends an attempt at the first ICMP unreachable, time exceeded or
+	// parameter problem, as Linux does. By default only port and protocol unreachable
+	// do, and the others are the reason of its timeout (ACT-013, RFC 5461).
+	FailFast bool
+	// ECN says when ECN is negotiated. Default ECNPassive.
+	ECN ECNMode
 
-	// SYNRetries and SYNACKRetries are retransmissions after the first copy.
-	// Defaults 6 and 5 (RTX-001, RTX-002); negative means none.
+	// Retry says when SYNs and SYN-ACKs are sent again and when an open is given
+	// up; RetryPreset has some. The default for a role without a schedule is that of
+	// Linux (RTX-001, RTX-002), made from the next fields.
+	Retry Retry
+	// SYNRetries and SYNACKRetries are retransmissions after the first copy:
+	// 6 and 5 by default, or as many as Retry has, and not more; negative means none.
 	SYNRetries, SYNACKRetries int
 	// DataRetries bounds retransmissions of text and FIN. Default 7 (127 s).
 	DataRetries int
-	// InitialRTO and MaxRTO bound the exponential back-off. Defaults 1 s and 120 s.
+	// InitialRTO and MaxRTO bound the exponential back-off of text, of FIN, and of
+	// SYN and SYN-ACK without a schedule in Retry. Defaults 1 s and 120 s.
 	InitialRTO, MaxRTO time.Duration
 	// TimeWait is 2·MSL. Default 60 s; negative skips TIME-WAIT, as a load
 	// generator may (TWT-013).
@@ -153,19 +164,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.NoWScale {
 		c.RcvWindow = min(c.RcvWindow, 65535)
 	}
-	def(&c.SYNRetries, 6)
-	def(&c.SYNACKRetries, 5)
 	def(&c.DataRetries, 7)
-	for _, r := range []struct {
-		name string
-		v    *int
-	}{{"SYNRetries", &c.SYNRetries}, {"SYNACKRetries", &c.SYNACKRetries}, {"DataRetries", &c.DataRetries}} {
-		if *r.v < 0 {
-			*r.v = 0
-		}
-		if *r.v > 30 {
-			return c, fmt.Errorf("handshake: %s %d: want at most 30", r.name, *r.v)
-		}
+	c.DataRetries = max(c.DataRetries, 0)
+	if n := max(c.SYNRetries, c.SYNACKRetries, c.DataRetries); n > maxRetries {
+		return c, fmt.Errorf("handshake: %d retries: want at most %d of a segment", n, maxRetries)
 	}
 	defD(&c.InitialRTO, time.Second)
 	defD(&c.MaxRTO, 120*time.Second)
@@ -178,10 +180,41 @@ func (c Config) withDefaults() (Config, error) {
 	if c.FastOpenBlackHole < 0 || c.FastOpenBlackHole > 24*time.Hour {
 		return c, fmt.Errorf("handshake: FastOpenBlackHole %v: want 0 (never) to 24h", c.FastOpenBlackHole)
 	}
+	if err := c.schedules(); err != nil {
+		return c, err
+	}
 	defD(&c.TimeWait, time.Minute)
 	defD(&c.FinWait2, time.Minute)
 	if c.TimeWait > time.Hour || c.FinWait2 < time.Millisecond || c.FinWait2 > time.Hour {
 		return c, fmt.Errorf("handshake: TimeWait %v, FinWait2 %v: want at most 1h", c.TimeWait, c.FinWait2)
 	}
 	return c, nil
+}
+
+// schedules fills in Retry, and the numbers of repetitions that it has.
+func (c *Config) schedules() (err error) {
+	for _, r := range []struct {
+		name, retries string
+		s             *Schedule
+		n             *int
+		def           int
+	}{
+		{"Retry.SYN", "SYNRetries", &c.Retry.SYN, &c.SYNRetries, 6},
+		{"Retry.SYNACK", "SYNACKRetries", &c.Retry.SYNACK, &c.SYNACKRetries, 5},
+	} {
+		if *r.s == nil {
+			if *r.n == 0 {
+				*r.n = r.def
+			}
+			*r.s = Backoff(c.InitialRTO, c.MaxRTO, max(*r.n, 0))
+		}
+		if err := (*r.s).check(r.name); err != nil {
+			return err
+		}
+		if *r.s, err = (*r.s).limit(r.retries, *r.n); err != nil {
+			return err
+		}
+		*r.n = len(*r.s) - 1
+	}
+	return nil
 }

@@ -73,6 +73,9 @@ func (e *Engine) markCookie(s *wire.Segment, i int) Action {
 	if has&wire.HasTimestamps != 0 {
 		in.Opts |= cookie.TS
 	}
+	if s.Flags&ecnAsk == ecnAsk && e.grantsECN(s) {
+		in.Opts |= cookie.ECN // remembered beside timestamps only (CKI-021)
+	}
 	e.mseg[e.nmint] = uint8(i)
 	e.nmint++
 	return Silent
@@ -94,7 +97,7 @@ func (e *Engine) mintAll(segs []*wire.Segment, act []Action) {
 		ts := m.Opts&cookie.TS != 0
 		s.Ack = s.Seq + 1
 		s.Seq = wire.Seq(m.ISS)
-		s.Flags = wire.FlagSYN | wire.FlagACK
+		s.Flags = wire.FlagSYN | wire.FlagACK | wire.Flags(m.Opts&cookie.ECN/cookie.ECN)*wire.FlagECE
 		s.Len, s.TOS = 0, 0
 		s.Win = e.synWindow(!in.V6, ts)
 		tsval, had := s.Opt.TSVal, s.Opt.Has
@@ -145,9 +148,10 @@ func (e *Engine) acceptCookie(l *listener, s *wire.Segment, i int, v *cookie.Res
 	if v.Opts&cookie.SACK != 0 {
 		r.flags |= flagSACK
 	}
+	r.shifts = uint8(v.Opts&cookie.ECN/cookie.ECN) * bitECN
 	if v.Opts&cookie.HasWScale != 0 {
 		r.flags |= flagWScale
-		r.shifts = v.WScale<<4 | e.ownShift
+		r.setPeerShift(v.WScale)
 	}
 	e.establish(r, idx, s, i)
 	if l.gate.backlog != 0 {

@@ -227,13 +227,6 @@ func TestCKI_015_Modes(t *testing.T) {
 	})
 }
 
-func repeat(s string, n int) (out string) {
-	for range n {
-		out += s
-	}
-	return out
-}
-
 func TestCKI_016_OnlyWhileCookiesAreOut(t *testing.T) {
 	k := newKit(t, Config{})
 	k.play("A seq=1 ack=1 | R seq=1 | CLOSED")

@@ -37,7 +37,12 @@ type Counters struct {
 	TimeWaitRecycled  uint64
 	TimeWaitReused    uint64
 	CookieModeEntered uint64
-	SoftErrors        uint64
+	// WScaleClamped are SYNs and SYN-ACKs with a shift above 14, NoTimestamp the
+	// segments without the option on flows that negotiated it; both are taken all the same.
+	WScaleClamped, NoTimestamp uint64
+	// SoftErrors are ICMP errors noted for a timeout, PathMTUs those that lowered
+	// what a flow sends.
+	SoftErrors, PathMTUs uint64
 	// SynAckHeld are SYN-ACKs whose time had come but that were not repeated: the peer had answered and
 	// is deferred, or cookie mode was on.
 	SynAckHeld uint64
@@ -93,7 +98,10 @@ func (c *Counters) Add(o *Counters) {
 	c.TimeWaitRecycled += o.TimeWaitRecycled
 	c.TimeWaitReused += o.TimeWaitReused
 	c.CookieModeEntered += o.CookieModeEntered
+	c.WScaleClamped += o.WScaleClamped
+	c.NoTimestamp += o.NoTimestamp
 	c.SoftErrors += o.SoftErrors
+	c.PathMTUs += o.PathMTUs
 	c.SynAckHeld += o.SynAckHeld
 	c.SourceCookies += o.SourceCookies
 	c.PayloadBytes += o.PayloadBytes

@@ -50,6 +50,8 @@ type Info struct {
 	Tuple      wire.Tuple
 	ISS, IRS   wire.Seq
 	RTT        time.Duration // SYN-ACK to ACK (passive) or SYN to SYN-ACK (active); 0: no valid sample (RTX-006)
+	RTO        time.Duration // the timeout that RFC 6298 has text begin with: from RTT, or a default
+	IW         int           // how many segments of text may begin: 10 (RFC 6928), or 1 after a loss (RFC 5681 §3.1)
 	MSS        uint16        // send MSS: the peer's, clamped to our MTU, option bytes not deducted (ENC-005)
 	SndShift   uint8         // the peer's window scale
 	RcvShift   uint8         // ours
@@ -57,6 +59,7 @@ type Info struct {
 	WScale     bool
 	SACK       bool
 	Timestamps bool
+	ECN        bool // RFC 3168
 	Active     bool
 	Cookie     bool // proved by a SYN cookie
 	Retrans    bool // a segment of the handshake was retransmitted
@@ -73,13 +76,16 @@ func (e *Engine) Info(ev *Event) Info {
 		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
 		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
-		Active: r.flags&flagActive != 0, Cookie: r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen, Retrans: r.flags&flagRetrans != 0, FastOpen: ev.FastOpen,
+		ECN:    r.shifts&bitECN != 0,
+		Active: r.flags&flagActive != 0, Cookie: r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen, Retrans: r.flags&flagRetrans != 0,
+		FastOpen: ev.FastOpen,
 	}
 	if r.handedOver() {
 		i.SndWnd = uint32(e.slot(r).wnd)
 	}
+	i.RTO, i.IW = e.firstFlight(ev, &i)
 	if i.WScale {
-		i.SndShift, i.RcvShift = r.peerShift(), r.ownShift()
+		i.SndShift, i.RcvShift = r.peerShift(), e.ownShift
 	}
 	return i
 }
@@ -152,7 +158,7 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 			e.ctr.Done++
 		case ReasonReset:
 			e.ctr.Reset++
-		case ReasonTimedOut:
+		case ReasonTimedOut, ReasonUnreachable:
 			e.ctr.Broken++
 		default:
 			e.ctr.Aborted++

@@ -168,7 +168,7 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	e.leaveHalfOpen(r)
 	r.flags |= flagFastOpen
 	r.wnd = n
-	e.timers.arm(e.recs, idx, backoff(0), e.nowMS) // no longer among the half-opens
+	e.timers.arm(e.recs, idx, e.timers.proved.class(0), e.nowMS) // no longer among the half-opens
 	e.established++
 	e.ctr.Accepted++
 	e.ctr.FastOpen.Accepted++
@@ -272,7 +272,7 @@ func (e *Engine) repeatFastSYN(r *record, idx uint32, s *wire.Segment, i int) Ac
 	}
 	r.last = e.now64
 	r.flags |= flagRetrans
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.proved.class(r.retries), e.nowMS)
 	e.synAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -287,7 +287,7 @@ func (e *Engine) expireHandedOver(r *record, idx uint32) {
 	}
 	r.retries++
 	r.flags |= flagRetrans
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.timers.proved.class(r.retries), e.nowMS)
 	e.ctr.SynAckRetrans++
 	if s := e.emit(idx, false); s != nil {
 		e.synAck(r, s, e.sumOf(idx).TSOff)
@@ -301,6 +301,8 @@ func (e *Engine) confirmed(r *record, idx uint32, s *wire.Segment, i int) Action
 	ev := e.event(EventConfirmed, idx, i)
 	if r.flags&flagRetrans == 0 { // RTX-007: from the SYN-ACK to this
 		ev.RTT = e.now64 - r.start
+	} else {
+		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing
 	r.wnd = s.Win

@@ -167,7 +167,7 @@ func (e *Engine) sendHeld(r *record, idx uint32, i int, iss wire.Seq, held uint1
 		e.event(EventAcked, idx, i)
 		return false
 	}
-	e.timers.arm(e.recs, idx, backoff(0), e.nowMS)
+	e.timers.arm(e.recs, idx, e.rto(r).class(0), e.nowMS)
 	return e.sendUnacked(r, idx, e.sum[i].TSOff)
 }
 
@@ -223,6 +223,20 @@ func (e *Engine) fastOpenUnanswered(r *record) {
 	if r.state == SynSent && r.sndNxt != r.sndUna+1 {
 		e.fast.sending--
 		e.ctr.FastOpen.Unanswered++
+	}
+}
+
+// fastOpenTooBig is told that the SYN of r was too long for the path, on which
+// segments of r.mss pass: a plain one goes out at once, and what is on the next
+// one to that server fits (MTU-006).
+func (e *Engine) fastOpenTooBig(r *record, idx uint32, t *wire.Tuple, tsOff uint32) {
+	if p := e.fastPeer(t); p != nil {
+		p.mss = min(p.mss, r.mss)
+	}
+	if r.flags&flagRetrans == 0 {
+		r.flags |= flagRetrans
+		e.ctr.SynRetrans++
+		e.sendSYN(r, idx, tsOff)
 	}
 }
 

@@ -546,3 +546,39 @@ func TestTFO_003_016_EveryLossPattern(t *testing.T) {
 		}
 	}
 }
+
+func TestMTU_006_SYNWithTextTooBig(t *testing.T) {
+	for name, v6 := range map[string]bool{"v4": false, "v6": true} {
+		t.Run(name, func(t *testing.T) {
+			k := fastClient(t, Config{})
+			overhead := "40"
+			if v6 {
+				k, overhead = k.v6(), "60"
+			}
+			k.know([]byte("cookies."))
+			k.e.fastPeer(&k.tup).mss = 1400
+			mtu := map[string]string{"40": "640", "60": "1300"}[overhead]
+			left := map[string]string{"40": "560", "60": "1200"}[overhead] // of an MSS of 600 or 1240, less all options
+			k.play(`
+				connect 1300        | S len=1300 tfo=636f6f6b6965732e | SYN-SENT
+				icmp mtu=` + mtu + ` seq=9999 | - | SYN-SENT                    # not ours
+				icmp mtu=` + mtu + ` seq=0 | S seq=0 len=0 !tfo | SYN-SENT      # at once
+				icmp mtu=` + mtu + ` seq=0 | - | SYN-SENT                       # once
+			`)
+			seg := map[string]string{"40": "600", "60": "1240"}[overhead]
+			k.play("SA seq=0 ack=1 mss=1400 | - & PA seq=1 ack=1 len=" + seg + " | ESTABLISHED | established\n abort | RA")
+			k.play("connect 1300 | S len=" + left + " tfo=636f6f6b6965732e | SYN-SENT")
+			c := k.e.Counters()
+			require.EqualValues(t, 1, c.PathMTUs)
+			require.EqualValues(t, 1, c.SynRetrans)
+			require.EqualValues(t, 1, c.FastOpen.Declined)
+		})
+	}
+	// A SYN without text is short, whatever text waits behind it.
+	k := fastClient(t, Config{})
+	k.play(`
+		connect 1300              | S len=0 tfo= | SYN-SENT
+		icmp mtu=640 seq=0        | - | SYN-SENT
+		SA seq=0 ack=1 mss=1400   | - & PA len=600 | ESTABLISHED | established
+	`)
+}

@@ -44,8 +44,10 @@ func (f *FloodConfig) withDefaults(p CookiePolicy) error {
 		name string
 		l    *Limit
 	}{
-		{"Flood.SYN", &f.SYN}, {"Flood.Source", &f.Source},
-		{"Flood.CookieAccepts", &f.CookieAccepts}, {"Flood.Resets", &f.Resets},
+		{"Flood.SYN", &f.SYN},
+		{"Flood.Source", &f.Source},
+		{"Flood.CookieAccepts", &f.CookieAccepts},
+		{"Flood.Resets", &f.Resets},
 	} {
 		if err := l.l.withDefaults(l.name); err != nil {
 			return err
@@ -162,7 +164,7 @@ const evictPast = 32
 // evictOldest drops the half-open whose SYN-ACK was repeated most often and, of
 // those, has waited longest. One whose peer has answered is never dropped (FLD-002).
 func (e *Engine) evictOldest() bool {
-	for class := classSynAck + backoffClasses - 1; class >= classSynAck; class-- {
+	for class := e.timers.synAckEnd - 1; class >= classSynAck; class-- {
 		idx := e.timers.fifo[class].head
 		for n := 0; idx != 0 && n < evictPast; n++ {
 			r := &e.recs[idx]
@@ -223,9 +225,9 @@ func (e *Engine) expireHalfOpen(r *record, idx uint32) {
 
 // armSynAck (re)starts the SYN-ACK timer.
 func (e *Engine) armSynAck(r *record, idx uint32) {
-	class := backoff(r.retries)
+	class := e.timers.proved.class(r.retries)
 	if r.flags2&flagProved == 0 {
-		class += classSynAck
+		class = e.timers.synAck.class(r.retries)
 	}
 	e.timers.arm(e.recs, idx, class, e.nowMS)
 }

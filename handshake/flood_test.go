@@ -459,8 +459,19 @@ func TestCKI_014_AnswersAreNoLongerThanWhatTheyAnswer(t *testing.T) {
 func randomSegment(rng *rand.Rand) (frame []byte, v4 bool) {
 	var o []byte
 	opts := [][]byte{
-		{2, 4, 5, 0xb4}, {3, 3, 7}, {4, 2}, {8, 10, 1, 2, 3, 4, 0, 0, 0, 0}, {1}, {0}, {34, 2}, {2, 4, 0, 0}, {2, 4, 0, 9},
-		{254, 4, 0xf9, 0x89}, {3, 0}, {8, 10, 0, 0}, {99, 3, 1},
+		{2, 4, 5, 0xb4},
+		{3, 3, 7},
+		{4, 2},
+		{8, 10, 1, 2, 3, 4, 0, 0, 0, 0},
+		{1},
+		{0},
+		{34, 2},
+		{2, 4, 0, 0},
+		{2, 4, 0, 9},
+		{254, 4, 0xf9, 0x89},
+		{3, 0},
+		{8, 10, 0, 0},
+		{99, 3, 1},
 	}
 	for range rng.IntN(7) {
 		x := opts[rng.IntN(min(len(opts), 4+rng.IntN(10)))]

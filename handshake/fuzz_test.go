@@ -196,7 +196,12 @@ func fuzzEngine(t *testing.T, in []byte) {
 		case 13:
 			b := next()
 			settle()
-			e.ICMP(tuple(b&7), wire.Seq(lastSeq[b&7]-1), ICMPKind(b>>3%3))
+			tu, seq := tuple(b&7), wire.Seq(lastSeq[b&7]-1)
+			if b>>6 == 3 {
+				e.PathMTU(&tu, seq, uint32(next())<<3)
+			} else {
+				e.ICMP(tu, seq, ICMPKind(b>>3%4))
+			}
 		}
 	}
 	settle()

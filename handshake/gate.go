@@ -60,7 +60,7 @@ func (e *Engine) SetGate(addr wire.Addr, port uint16, g Gate) error {
 func (e *Engine) holdOf(d time.Duration) (n uint8) {
 	sum, want := uint32(0), ms(d)
 	for sum < want && n < 255 {
-		sum += e.timers.delay[classSynAck+backoff(n)]
+		sum += e.timers.delay[e.timers.synAck.class(n)]
 		n++
 	}
 	return n

@@ -78,8 +78,11 @@ func (e *Engine) underPressure() bool {
 // passiveOpen answers a SYN to a listener: §3.10.7.2 step 3.
 func (e *Engine) passiveOpen(l *listener, s *wire.Segment, i int) Action {
 	e.ctr.SynIn++
-	if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
-		return e.refuse(DropSigned)
+	if s.Opt.Has&(wire.HasMD5|wire.HasAO|wire.WScaleClamped) != 0 {
+		if s.Opt.Has&(wire.HasMD5|wire.HasAO) != 0 { // OPT-014
+			return e.refuse(DropSigned)
+		}
+		e.ctr.WScaleClamped++ // OPT-010
 	}
 	stateless := e.cfg.Cookies == CookiesAlways || (e.cfg.Cookies == CookiesPressure && e.underPressure())
 	if l.guarded {
@@ -130,6 +133,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	r.wnd = s.Win
 	r.mss = e.sendMSS(&s.Opt, v4)
 	e.negotiate(r, &s.Opt)
+	if s.Flags&ecnAsk == ecnAsk && e.grantsECN(s) {
+		r.shifts |= bitECN
+	}
 	r.start, r.last = e.now64, e.now64-answerSpacing
 	e.timers.arm(e.recs, idx, classSynAck, e.nowMS)
 	if s.Opt.Has&wire.HasFastOpen != 0 && l.fastOpen != 0 {
@@ -151,7 +157,7 @@ func (e *Engine) negotiate(r *record, o *wire.Options) {
 	}
 	if has&wire.HasWScale != 0 {
 		r.flags |= flagWScale
-		r.shifts = o.WScale<<4 | e.ownShift
+		r.setPeerShift(o.WScale)
 	}
 }
 
@@ -159,7 +165,7 @@ func (e *Engine) negotiate(r *record, o *wire.Options) {
 func (e *Engine) synAck(r *record, s *wire.Segment, tsOff uint32) {
 	v4 := r.flags&flagV6 == 0
 	s.Seq, s.Ack = r.sndUna, r.rcvNxt
-	s.Flags = wire.FlagSYN | wire.FlagACK
+	s.Flags = wire.FlagSYN | wire.FlagACK | wire.Flags(r.shifts&bitECN)*wire.FlagECE // never CWR or AE (ECN-003)
 	s.Len, s.TOS = 0, 0
 	s.Win = e.synWindowOf(r)
 	e.synOptions(&s.Opt, r.flags&flagTS != 0, r.flags&flagSACK != 0, r.flags&flagWScale != 0, v4)
@@ -345,6 +351,8 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 	ev.ISS, ev.IRS = iss, irs
 	if r.flags&flagRetrans == 0 && r.flags2&flagProved == 0 { // Karn (RTX-006); a deferred ACK is no sample either
 		ev.RTT = e.now64 - r.start
+	} else if r.flags&flagCookie == 0 && r.flags2&flagProved == 0 {
+		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once
 }
@@ -353,8 +361,12 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 // window, its text and its FIN (LSN-015, LSN-016).
 func (e *Engine) afterOpen(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.wnd = s.Win
-	if r.stamped(s) && s.Seq.LessEq(r.rcvNxt) {
-		r.tsRecent = s.Opt.TSVal
+	if r.flags&flagTS != 0 {
+		if s.Opt.Has&wire.HasTimestamps == 0 {
+			e.ctr.NoTimestamp++ // LSN-020
+		} else if s.Seq.LessEq(r.rcvNxt) {
+			r.tsRecent = s.Opt.TSVal
+		}
 	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {
 		return e.count(Consumed)

@@ -91,7 +91,7 @@ const (
 	ReasonTimedOut
 	// ReasonReset: RST on an established flow.
 	ReasonReset
-	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before it timed out.
+	// ReasonUnreachable: an ICMP error ended the attempt, or was heard before the attempt or the flow timed out.
 	ReasonUnreachable
 	// ReasonAborted: this side reset a flow that was Released when its peer went on.
 	ReasonAborted

@@ -35,6 +35,15 @@ const (
 	flagGated = flagSoftError // passive: counted by the Gate of its listener
 )
 
+// Bits of record.shifts, below the peer's shift.
+const (
+	bitECN       = 1 << iota // ECN negotiated (RFC 3168); the lowest, to multiply by
+	bitCE                    // our ACKs have ECE, until the peer's CWR
+	bitCWR                   // our next text has CWR
+	bitPathError             // synchronized: an ICMP error was heard and nothing acknowledged since
+	lowBits      = 15
+)
+
 // record is one connection in any state but LISTEN and CLOSED: a cache line,
 // without pointers, so that the collector never looks at millions of them.
 type record struct {
@@ -54,7 +63,7 @@ type record struct {
 	gen                   uint16
 	state                 State
 	flags, flags2         uint8
-	shifts                uint8 // peer's shift in the high half, ours in the low
+	shifts                uint8 // peer's shift in the high half, bits in the low; ours is Engine.ownShift
 	timer                 uint8 // class + 1; 0 is unarmed
 	retries               uint8
 }
@@ -83,7 +92,9 @@ func (id FlowID) Index() uint32 { return id.idx }
 func (id FlowID) Valid() bool { return id.idx != 0 }
 
 func (r *record) peerShift() uint8 { return r.shifts >> 4 }
-func (r *record) ownShift() uint8  { return r.shifts & 15 }
+
+// setPeerShift takes the shift of a window scale option.
+func (r *record) setPeerShift(n uint8) { r.shifts = r.shifts&lowBits | n<<4 }
 
 // synWnd takes the window of a SYN or SYN-ACK, which is never scaled (WND-001).
 func (r *record) synWnd(win uint16) { r.wnd = win >> r.peerShift() }

@@ -251,7 +251,10 @@ func TestWND_005_OwnRightEdge(t *testing.T) {
 				one := func(text string) {
 					t.Helper()
 					out := k.inject([]wire.Segment{k.parse(text, text)})
-					shift = uint(k.e.recs[1].ownShift())
+					shift = 0
+					if k.e.recs[1].flags&flagWScale != 0 {
+						shift = uint(k.e.ownShift)
+					}
 					told(out)
 				}
 				switch role {

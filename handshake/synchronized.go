@@ -10,7 +10,7 @@ import (
 func (e *Engine) rcvWin(r *record) uint16 {
 	w := e.cfg.RcvWindow
 	if r.flags&flagWScale != 0 {
-		w >>= r.ownShift()
+		w >>= e.ownShift
 	}
 	return uint16(min(w, 65535))
 }
@@ -19,7 +19,7 @@ func (e *Engine) rcvWin(r *record) uint16 {
 func (e *Engine) rcvWnd(r *record) uint32 {
 	w := uint32(e.rcvWin(r))
 	if r.flags&flagWScale != 0 {
-		w <<= r.ownShift()
+		w <<= e.ownShift
 	}
 	return w
 }
@@ -32,6 +32,9 @@ func (e *Engine) ack(r *record, s *wire.Segment, i int) {
 // head fills the header of a segment of a synchronized flow.
 func (e *Engine) head(r *record, s *wire.Segment, flags wire.Flags, tsOff uint32) {
 	s.Seq, s.Ack, s.Flags, s.Win = r.sndNxt, r.rcvNxt, flags, e.rcvWin(r)
+	if r.shifts&bitCE != 0 && flags&wire.FlagRST == 0 {
+		s.Flags |= wire.FlagECE
+	}
 	s.Len, s.TOS = 0, 0
 	s.Opt.Has = 0
 	if r.flags&flagTS != 0 { // TSP-003
@@ -78,9 +81,13 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		return e.count(DropNoACK) // VAL-020
 	}
 	text := s.Len != 0
-	hasTS := r.stamped(s)
-	if hasTS && r.paws(s) { // TSP-007
-		return e.unacceptable(r, s, i, text)
+	hasTS := false
+	if r.flags&flagTS != 0 {
+		if hasTS = s.Opt.Has&wire.HasTimestamps != 0; !hasTS {
+			e.ctr.NoTimestamp++ // TSP-004
+		} else if r.paws(s) { // TSP-007
+			return e.unacceptable(r, s, i, text)
+		}
 	}
 	if !acceptable(s, r.rcvNxt, wnd) { // first
 		return e.unacceptable(r, s, i, text) // RST-008
@@ -178,11 +185,14 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	r.flags2 |= flagAcked
 	if r.flags2&flagText != 0 && r.outstanding() == 0 { // with or without a FIN behind it
 		r.flags2 &^= flagText
+		if r.shifts&bitECN != 0 && s.Flags&wire.FlagECE != 0 {
+			r.shifts |= bitCWR
+		}
 		e.event(EventAcked, idx, i)
 	}
 	if r.sndUna != r.sndNxt { // part of it: progress, so the timer and its back-off start anew
 		r.retries = 0
-		e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+		e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
 		if cut {
 			e.sendUnacked(r, idx, e.sum[i].TSOff)
 		}
@@ -190,6 +200,7 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 	}
 	e.timers.disarm(e.recs, idx)
 	r.retries = 0
+	r.shifts &^= bitPathError // the path is good again (MTU-008)
 	switch r.state {
 	case FinWait1:
 		r.state = FinWait2
@@ -211,6 +222,9 @@ func (e *Engine) acked(r *record, idx uint32, s *wire.Segment, i int) bool {
 // steps seven and eight. What is not the next byte is not held; an immediate ACK
 // asks for it again.
 func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
+	if r.shifts&bitECN != 0 {
+		r.ecnText(s)
+	}
 	off := uint32(r.rcvNxt - s.Seq)
 	if r.rcvNxt.Less(s.Seq) {
 		if r.flags&flagFastOpen != 0 && s.Len == 0 {
@@ -289,7 +303,7 @@ func (e *Engine) sentFIN(r *record, idx uint32) {
 	} else {
 		r.state = FinWait1
 	}
-	e.timers.arm(e.recs, idx, backoff(r.retries), e.nowMS)
+	e.timers.arm(e.recs, idx, e.rto(r).class(r.retries), e.nowMS)
 }
 
 // enterTimeWait ends a flow for the application and keeps its record for 2·MSL.

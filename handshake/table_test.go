@@ -14,7 +14,7 @@ import (
 func TestFLD_001_RecordSize(t *testing.T) {
 	require.EqualValues(t, 64, unsafe.Sizeof(record{}))
 	require.EqualValues(t, 64, unsafe.Sizeof(bucket{}))
-	require.Less(t, numClasses, 255, "record.timer holds class+1")
+	require.Less(t, maxClasses, 255, "record.timer holds class+1")
 	require.LessOrEqual(t, int(numStates), 256)
 }
 

@@ -6,40 +6,70 @@ import "time"
 // index: equal delays expire in the order they were armed, so arming, cancelling
 // and expiring cost O(1) without a heap or a wheel (dperf's idea).
 const (
-	// Classes 0..backoffClasses-1 are InitialRTO << class, capped by MaxRTO.
-	backoffClasses = 24
-	classTimeWait  = backoffClasses
-	classFinWait2  = backoffClasses + 1
-	// Half-opens whose peer has not answered have the same delays in FIFOs of their
-	// own, whose heads are therefore the oldest (Engine.evictOldest).
-	classSynAck = backoffClasses + 2
-	numClasses  = classSynAck + backoffClasses
+	classTimeWait = iota
+	classFinWait2
+	classSynAck // of the first wait; the schedules share those from here on
+	maxClasses  = 160
 )
+
+// waits gives the class of the wait after n retransmissions, 0 ≤ n ≤ 31. Beyond the
+// schedule the last wait doubles, up to 120 s, as for a deferred accept (FLD-006).
+type waits [maxRetries + 2]uint8
+
+func (w *waits) class(n uint8) int { return int(w[n&31]) }
 
 type fifo struct{ head, tail uint32 }
 
 type timers struct {
-	fifo  [numClasses]fifo
-	delay [numClasses]uint32 // ms
-	armed int
+	armed   int
+	classes int // in use
+	// Half-opens whose peer has not answered are in classSynAck..synAckEnd-1 alone,
+	// whose heads are therefore the oldest (Engine.evictOldest).
+	synAckEnd int
+	fifo      [maxClasses]fifo
+	delay     [maxClasses]uint32 // ms
+
+	syn, synAck, data waits
+	proved            waits // as synAck, when the peer has answered and is not let in yet, or is let in early
+	slow              waits // as data, without an RTT sample (RTX-004)
 }
 
 func (t *timers) init(c *Config) {
-	for k := range backoffClasses {
-		d := c.MaxRTO
-		if k < 20 { // beyond, the shift would only overflow
-			d = min(c.InitialRTO<<k, c.MaxRTO)
-		}
-		t.delay[k], t.delay[classSynAck+k] = ms(d), ms(d)
-	}
 	t.delay[classTimeWait] = ms(max(c.TimeWait, 0))
 	t.delay[classFinWait2] = ms(c.FinWait2)
+	t.classes = classSynAck
+	t.synAck = t.schedule(classSynAck, c.Retry.SYNACK)
+	own := t.classes
+	t.synAckEnd = own
+	t.proved = t.schedule(own, c.Retry.SYNACK)
+	t.syn = t.schedule(own, c.Retry.SYN)
+	t.data = t.schedule(own, Backoff(c.InitialRTO, c.MaxRTO, maxRetries))
+	t.slow = t.schedule(own, Backoff(3*c.InitialRTO, max(3*c.InitialRTO, c.MaxRTO), maxRetries))
+}
+
+// schedule finds or makes classes, from number from on, for the waits of s.
+func (t *timers) schedule(from int, s Schedule) (w waits) {
+	const longestWait = 120_000
+	var d uint32
+	for n := range w {
+		if n < len(s) {
+			d = ms(s[n])
+		} else {
+			d = min(2*d, max(d, longestWait))
+		}
+		class := from
+		for class < t.classes && t.delay[class] != d {
+			class++
+		}
+		if class == t.classes {
+			t.classes++
+		}
+		t.delay[class], w[n] = d, uint8(class)
+	}
+	return w
 }
 
 func ms(d time.Duration) uint32 { return uint32((d + time.Millisecond - 1) / time.Millisecond) }
-
-// backoff is the class of the delay after n retransmissions.
-func backoff(n uint8) int { return min(int(n), backoffClasses-1) }
 
 // arm (re)starts the timer of record idx. One millisecond is added because
 // nowMS is rounded down: a timer must not fire early.
@@ -99,7 +129,7 @@ func (t *timers) due(recs []record, class int, nowMS uint32) uint32 {
 // next returns the time in ms until the first timer is due, and false when none is armed.
 func (t *timers) next(recs []record, nowMS uint32) (uint32, bool) {
 	best, any := uint32(0), false
-	for class := range t.fifo {
+	for class := range t.classes {
 		idx := t.fifo[class].head
 		if idx == 0 {
 			continue

@@ -147,7 +147,7 @@ func TestTimersAgainstTwin(t *testing.T) {
 			idx := 1 + rng.Uint32N(uint32(len(recs)-1))
 			switch rng.IntN(8) {
 			case 0, 1, 2:
-				class := rng.IntN(numClasses)
+				class := rng.IntN(tm.classes)
 				tm.arm(recs, idx, class, now)
 				twin[idx] = now + tm.delay[class] + 1
 				require.Equal(t, now, tm.armedAt(&recs[idx]))
@@ -157,7 +157,7 @@ func TestTimersAgainstTwin(t *testing.T) {
 			default:
 				now += rng.Uint32N(30)
 				var due []uint32
-				for class := range numClasses {
+				for class := range tm.classes {
 					for {
 						idx := tm.due(recs, class, now)
 						if idx == 0 {

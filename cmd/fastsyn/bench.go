@@ -81,6 +81,8 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst or fin")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
+	handshakeFlags(cmd, &c.Retry, &c.ECN)
+	f.BoolVar(&c.FailFast, "fail-fast", false, "end an attempt at any ICMP error about it, as Linux does (default: only at port or protocol unreachable)")
 	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
 	f.DurationVar(&c.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
@@ -99,7 +101,10 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if o.retries < 0 {
 		return usagef("--syn-retries %d: want 0 to 30", o.retries)
 	}
-	if c.SYNRetries = o.retries; c.SYNRetries == 0 {
+	switch c.SYNRetries = o.retries; {
+	case !cmd.Flags().Changed("syn-retries"):
+		c.SYNRetries = 0 // as many as the schedule has
+	case c.SYNRetries == 0:
 		c.SYNRetries = -1
 	}
 	if c.Drain < 0 {

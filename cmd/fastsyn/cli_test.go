@@ -47,9 +47,9 @@ func TestHelpHasExamples(t *testing.T) {
 	require.ElementsMatch(t, []string{"bench", "cookie", "devices", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
-		"cookies", "no-timestamps", "no-sack", "no-wscale", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
+		"cookies", "no-timestamps", "no-sack", "no-wscale", "retry", "ecn", "fail-fast", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
 	} {
-		require.NotNil(t, newBench().Flags().Lookup(name), name)
+		require.NotNil(t, profiled(newBench()).Flags().Lookup(name), name)
 	}
 }
 
@@ -68,6 +68,14 @@ func TestWrongUsage(t *testing.T) {
 		{"bench --scenario synflood", `did you mean "syn-flood"?`},
 		{"bench --close fn", `did you mean "fin"?`},
 		{"bench --rate -3", "0 for as fast as possible"},
+		{"bench --retry windows", "linux, linux-linear, bsd, textbook"},
+		{"bench --retry bsd --syn-retries 7", "has 6 repetitions"},
+		{"bench --retry bsd --initial-rto 2s", "has waits of its own"},
+		{"bench --ecn yes", "passive, off, on"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --retry 1s,,2s", "--retry"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --retry bsd --syn-ack-retries 4", "has 3 repetitions"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --retry bsd --initial-rto 2s", "has waits of its own"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --ecn active", "one of: passive, on, off"},
 		{"bench --port lop:", `did you mean "loop"?`},
 		{"bench --port afpacket:veth0", "--connect IP:PORT"},
 		{"bench --connect 10.0.0.9:80", "exists inside this process only"},

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fastsyn/fastsyn/handshake"
 )
 
 var longFlag = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z0-9-]+)`)
@@ -29,6 +32,14 @@ func optionFlags(cmd *cobra.Command, ts, sack, ws *bool) {
 	f.BoolVar(ts, "no-timestamps", false, "leave out the timestamps option (RFC 7323)")
 	f.BoolVar(sack, "no-sack", false, "leave out SACK-permitted (RFC 2018)")
 	f.BoolVar(ws, "no-wscale", false, "leave out window scaling (RFC 7323)")
+}
+
+// handshakeFlags adds what else decides how a handshake goes.
+func handshakeFlags(cmd *cobra.Command, retry, ecn *string) {
+	f := cmd.Flags()
+	f.StringVar(retry, "retry", handshake.RetryLinux.String(), "when SYNs and SYN-ACKs are sent again: "+strings.Join(handshake.RetryPresets(), ", ")+
+		", or the wait after each copy, such as 1s,2s,4s")
+	f.StringVar(ecn, "ecn", handshake.ECNPassive.String(), "ECN (RFC 3168): passive (when the peer asks), on (ask as well) or off")
 }
 
 // dadFlag adds the duration of duplicate address detection; given says what a

@@ -77,6 +77,9 @@ func describe(i *fastsyn.Info) string {
 	if i.Timestamps {
 		s += " ts"
 	}
+	if i.ECN {
+		s += " ecn"
+	}
 	if i.RTT > 0 {
 		s += fmt.Sprintf(" rtt %v", i.RTT.Round(time.Microsecond))
 	}

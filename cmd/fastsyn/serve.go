@@ -25,6 +25,7 @@ type serveFlags struct {
 	listen     []string
 	app        string
 	cookies    string
+	retry, ecn string
 	secretFile string
 	polling    string
 	priority   string
@@ -38,8 +39,9 @@ type serveFlags struct {
 	duration   time.Duration
 }
 
-func newServe() *cobra.Command {
-	var o serveFlags
+func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
+
+func newServeOf(o *serveFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Accept connections from any peer",
@@ -71,7 +73,7 @@ Applications:
   # A fleet that accepts each other's cookies: the file holds 16 random bytes or more.
   fastsyn serve --port 'afpacket:veth0?queues=2' --addr 10.0.0.2/24 --listen :80 --secret-file /etc/fastsyn/secret`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, o) },
 	}
 	f, e := cmd.Flags(), &o.cfg.Engine
 	f.StringVar(&o.cfg.Port, "port", "", "port to use: afpacket:IFACE, afpacket:IFACE?queues=N, impair(...):PORT")
@@ -89,7 +91,8 @@ Applications:
 	f.StringVar(&o.fastKey, "fastopen-key-file", "", "file with Fast Open keys as in Linux's net.ipv4.tcp_fastopen_key, to agree with Linux hosts (default: from the secret)")
 	optionFlags(cmd, &e.NoTimestamps, &e.NoSACK, &e.NoWScale)
 	f.IntVar(&e.MaxFlows, "max-flows", 0, "records per worker: half-open, established, TIME-WAIT (0: 65536)")
-	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; negative for none")
+	handshakeFlags(cmd, &o.retry, &o.ecn)
+	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; 0 for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
 	o.flood.add(cmd)
@@ -135,11 +138,37 @@ func (o *serveFlags) check() error {
 	if o.fastKey != "" && o.fastOpen == 0 {
 		return usagef("--fastopen-key-file: there is no --fastopen to use it for")
 	}
-	if o.cfg.Engine.SYNACKRetries == 0 {
-		o.cfg.Engine.SYNACKRetries = -1
+	if err := oneOf("ecn", o.ecn, "passive", "on", "off"); err != nil {
+		return err
 	}
 	if o.cfg.Engine.TimeWait == 0 {
 		o.cfg.Engine.TimeWait = -1
+	}
+	return nil
+}
+
+// handshakes turns the flags about retransmission and ECN into the configuration;
+// changed tells which of them were given.
+func (o *serveFlags) handshakes(changed func(flag string) bool) (err error) {
+	e := &o.cfg.Engine
+	if e.ECN, err = handshake.ParseECNMode(o.ecn); err != nil {
+		return &usageError{err}
+	}
+	if o.retry != handshake.RetryLinux.String() {
+		if e.Retry, err = handshake.ParseRetry(o.retry); err != nil {
+			return usagef("--retry: %w", err)
+		}
+		if changed("initial-rto") {
+			return usagef("--initial-rto: --retry %s has waits of its own; leave one of them out", o.retry)
+		}
+	}
+	switch n := len(e.Retry.SYNACK) - 1; {
+	case !changed("syn-ack-retries"):
+		e.SYNACKRetries = 0 // as many as the schedule has
+	case e.SYNACKRetries == 0:
+		e.SYNACKRetries = -1
+	case n >= 0 && e.SYNACKRetries > n:
+		return usagef("--syn-ack-retries %d: the schedule %s has %d repetitions; leave it out, or give a longer schedule to --retry", e.SYNACKRetries, o.retry, n)
 	}
 	return nil
 }
@@ -195,6 +224,9 @@ func (o *serveFlags) flags() (err error) {
 
 func runServe(cmd *cobra.Command, o *serveFlags) error {
 	if err := o.check(); err != nil {
+		return err
+	}
+	if err := o.handshakes(cmd.Flags().Changed); err != nil {
 		return err
 	}
 	if err := o.flags(); err != nil {

@@ -54,6 +54,32 @@ func TestServePin(t *testing.T) {
 	}
 }
 
+// What --retry, --syn-ack-retries and --ecn make of the engine.
+func TestServeRetryAndECN(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want handshake.Config
+	}{
+		"default":  {nil, handshake.Config{}},
+		"none":     {[]string{"--syn-ack-retries", "0"}, handshake.Config{SYNACKRetries: -1}},
+		"two":      {[]string{"--syn-ack-retries", "2", "--initial-rto", "2s"}, handshake.Config{SYNACKRetries: 2, InitialRTO: 2 * time.Second}},
+		"bsd":      {[]string{"--retry", "bsd", "--ecn", "off"}, handshake.Config{Retry: handshake.RetryBSD.Retry(), ECN: handshake.ECNOff}},
+		"bsd, one": {[]string{"--retry", "bsd", "--syn-ack-retries", "1"}, handshake.Config{Retry: handshake.RetryBSD.Retry(), SYNACKRetries: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o serveFlags
+			cmd := newServeOf(&o)
+			require.NoError(t, cmd.ParseFlags(tc.args))
+			require.NoError(t, o.handshakes(cmd.Flags().Changed))
+			tc.want.TimeWait = time.Minute
+			if tc.want.InitialRTO == 0 {
+				tc.want.InitialRTO = time.Second
+			}
+			require.Equal(t, tc.want, o.cfg.Engine)
+		})
+	}
+}
+
 func TestServeFloodFlags(t *testing.T) {
 	parse := func(args ...string) (*serveFlags, error) {
 		var o serveFlags
@@ -84,8 +110,16 @@ func TestServeFloodFlags(t *testing.T) {
 		"listener_half_open 500, low_mark 800, max_half_open 1000, reset_limit 10/s burst 1, source_limit 200/s burst 50, source_over cookie, "+
 		"source_prefix 22,56, syn_limit 100000/s", list(o.flood.settings()))
 	for _, bad := range [][]string{
-		{"--syn-limit", "fast"}, {"--syn-limit", "0"}, {"--syn-limit", "10/"}, {"--syn-limit", "10/-1"}, {"--source-prefix", "24"},
-		{"--source-prefix", "33,48"}, {"--source-over", "cookie"}, {"--source-over", "x"}, {"--bad-cookies", "x"}, {"--defer-accept", "2h"},
+		{"--syn-limit", "fast"},
+		{"--syn-limit", "0"},
+		{"--syn-limit", "10/"},
+		{"--syn-limit", "10/-1"},
+		{"--source-prefix", "24"},
+		{"--source-prefix", "33,48"},
+		{"--source-over", "cookie"},
+		{"--source-over", "x"},
+		{"--bad-cookies", "x"},
+		{"--defer-accept", "2h"},
 		{"--listener-half-open", "-1"},
 	} {
 		_, err := parse(bad...)

@@ -234,3 +234,27 @@ func TestPutTCPLayoutsAgree(t *testing.T) {
 		require.Equal(t, want, got, "%+v", s)
 	}
 }
+
+// Every IPv4 segment has DF and is no fragment, whatever it carries, with and
+// without checksum offload.
+func TestMTU_003_DontFragment(t *testing.T) {
+	put := map[string]func(b []byte, s *Segment, payload []byte) int{"PutTCP": PutTCP, "PutTCPOffload": PutTCPOffload}
+	for name, put := range put {
+		for flags := range Flags(512) {
+			for _, text := range []string{"", "text"} {
+				s := benchSegments()[0].s
+				s.Flags, s.TOS = flags, uint8(flags)
+				b := make([]byte, 128)
+				n := put(b, &s, []byte(text))
+				ip, ok := ParseIPv4(b[:n])
+				require.True(t, ok)
+				require.EqualValues(t, 0x4000, ip.Frag(), "%s flags %x", name, flags)
+				require.Equal(t, s.TOS, ip.TOS())
+				tcp, ok := ParseTCP(ip.Payload())
+				require.True(t, ok)
+				require.Equal(t, flags, tcp.Flags(), "AE, CWR and ECE as well")
+				require.Zero(t, tcp.Reserved())
+			}
+		}
+	}
+}

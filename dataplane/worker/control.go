@@ -6,7 +6,6 @@ import (
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
-	"github.com/fastsyn/fastsyn/handshake"
 )
 
 var (
@@ -108,7 +107,7 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 		return dropForeignIP
 	}
 	if q, ok := wire.QuotedTCP(frame, p); ok {
-		if w.cfg.Raw == nil && net.Owns(q.Local) && w.engine.ICMP(q.Tuple, q.Seq, icmpKind(&q)) {
+		if w.cfg.Raw == nil && net.Owns(q.Local) && w.engine.ICMPError(&q) {
 			return numRxDrops
 		}
 		return dropICMP
@@ -132,34 +131,6 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 	}
 	w.rx.Data[i], w.rx.Verdict[i] = b, dataplane.Reply
 	return numRxDrops
-}
-
-func icmpKind(q *wire.Quote) handshake.ICMPKind {
-	if q.Local.Is4() {
-		switch q.Type {
-		case wire.ICMPUnreachable:
-			switch q.Code {
-			case 2, 3: // protocol, port
-				return handshake.ICMPHard
-			case wire.ICMPFragNeeded:
-				return handshake.ICMPOther
-			}
-			return handshake.ICMPSoft
-		case wire.ICMPTimeExceeded, wire.ICMPParamProblem:
-			return handshake.ICMPSoft
-		}
-		return handshake.ICMPOther
-	}
-	switch q.Type {
-	case wire.ICMPv6Unreachable:
-		if q.Code == 4 { // port
-			return handshake.ICMPHard
-		}
-		return handshake.ICMPSoft
-	case wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
-		return handshake.ICMPSoft
-	}
-	return handshake.ICMPOther
 }
 
 // solicit answers a neighbour solicitation for an address of ours (NET-007).

@@ -499,6 +499,18 @@ func TestNET_011_FlowLabel(t *testing.T) {
 	require.NotEmpty(t, out)
 	require.Equal(t, r.labels.of(&tuple), label(out[0]))
 	require.NotZero(t, label(out[0]))
+	for name, change := range map[string]func(t *wire.Tuple){
+		"remote prefix": func(t *wire.Tuple) { t.Remote.Hi ^= 1 },
+		"remote host":   func(t *wire.Tuple) { t.Remote.Lo ^= 1 },
+		"local prefix":  func(t *wire.Tuple) { t.Local.Hi ^= 1 },
+		"local host":    func(t *wire.Tuple) { t.Local.Lo ^= 1 },
+		"remote port":   func(t *wire.Tuple) { t.RemotePort ^= 1 },
+		"local port":    func(t *wire.Tuple) { t.LocalPort ^= 1 },
+	} {
+		other := tuple
+		change(&other)
+		require.NotEqual(t, r.labels.of(&tuple), r.labels.of(&other), name)
+	}
 	l := labels{a: r.labels.a + 1, b: r.labels.b}
 	require.NotEqual(t, r.labels.of(&tuple), l.of(&tuple))
 	require.Zero(t, testing.AllocsPerRun(100, func() { l.put(out[0][14:], &tuple) }))

@@ -395,7 +395,7 @@ func (w *Worker) round() (busy bool, next int64) {
 		w.queue.Settle(w.rx)
 	}
 	fired := w.engine.Advance(w.now, maxTimers)
-	if fired > 0 {
+	if fired > 0 || len(w.engine.Events()) > 0 { // an ICMP error may have ended a flow
 		w.deliver()
 	}
 	next = w.now + maxSleep

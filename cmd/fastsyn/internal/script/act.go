@@ -13,6 +13,8 @@ func (r *runner) act(st *Step) error {
 	switch st.Op {
 	case OpListen:
 		return r.sub.Listen(uint16(st.N))
+	case OpUnlisten:
+		return r.sub.Unlisten(uint16(st.N))
 	case OpConnect:
 		r.home = key{r.link.Peer[r.fam], r.link.Endpoint[r.fam], ServerPort, ActivePort}
 		r.cur = r.home

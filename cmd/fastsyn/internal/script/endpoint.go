@@ -192,6 +192,14 @@ func (e *Endpoint) Pass(d time.Duration) error {
 // Listen implements Subject.
 func (e *Endpoint) Listen(port uint16) error { return e.w.Listen(wire.Addr{}, port, e.app) }
 
+// Unlisten implements Subject.
+func (e *Endpoint) Unlisten(port uint16) error {
+	if err := e.w.Unlisten(wire.Addr{}, port); err != nil {
+		return err
+	}
+	return e.settle()
+}
+
 // Connect implements Subject.
 func (e *Endpoint) Connect(local, remote uint16) error {
 	id, err := e.w.Connect(&wire.Tuple{

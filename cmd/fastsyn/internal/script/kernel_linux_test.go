@@ -21,15 +21,16 @@ import (
 // sockets. A frame written to a tap is handled before the write returns, and so
 // is what it causes, timers apart.
 type kernel struct {
-	link     Link
-	fam      Family
-	set      Settings
-	tap      int
-	listener int
-	fd       int // of the current flow, -1
-	fds      []int
-	err      string // of the current flow, once seen
-	buf      []byte
+	link      Link
+	fam       Family
+	set       Settings
+	tap       int
+	listener  int // the last one
+	listeners map[uint16]int
+	fd        int // of the current flow, -1
+	fds       []int
+	err       string // of the current flow, once seen
+	buf       []byte
 }
 
 var _ Subject = (*kernel)(nil)
@@ -59,7 +60,7 @@ func needKernel(t *testing.T) {
 func newKernel(t *testing.T, c Settings, fam Family, link Link) *kernel {
 	t.Helper()
 	runtime.LockOSThread()
-	k := &kernel{link: link, fam: fam, set: c, tap: -1, listener: -1, fd: -1, buf: make([]byte, 4096)}
+	k := &kernel{link: link, fam: fam, set: c, tap: -1, listener: -1, fd: -1, buf: make([]byte, 4096), listeners: map[uint16]int{}}
 	if err := k.open(); err != nil {
 		k.free()
 		t.Fatalf("kernel: %v", err)

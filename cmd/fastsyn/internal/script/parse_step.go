@@ -56,6 +56,7 @@ var actions = map[string]struct {
 	"silence":    {op: OpSilence},
 	"space":      {op: OpSpace},
 	"listen":     {op: OpListen, takes: 'p'},
+	"unlisten":   {op: OpUnlisten, takes: 'p'},
 	"connect":    {op: OpConnect},
 	"accept":     {op: OpAccept},
 	"no-accept":  {op: OpNoAccept},

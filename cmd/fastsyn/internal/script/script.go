@@ -73,6 +73,7 @@ const (
 	OpPass              // wait D
 	OpSpace             // space
 	OpListen
+	OpUnlisten
 	OpConnect
 	OpAccept
 	OpNoAccept
@@ -99,7 +100,7 @@ type Step struct {
 	Op   Op
 	Seg  Segment       // OpInject, OpExpect, OpICMP (fields only)
 	Word string        // OpError, OpState, OpOutcome, OpICMP: its one word
-	N    int           // OpSend, OpRead, OpHalfOpen, OpListen
+	N    int           // OpSend, OpRead, OpHalfOpen, OpListen, OpUnlisten
 	D    time.Duration // OpPass
 }
 

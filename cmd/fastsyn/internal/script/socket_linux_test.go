@@ -37,10 +37,30 @@ func (k *kernel) Listen(port uint16) (err error) {
 	if k.listener, err = k.socket(); err != nil {
 		return err
 	}
+	k.listeners[port] = k.listener
 	if err := unix.Bind(k.listener, k.sockaddr(k.link.Endpoint[k.fam], port)); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	return unix.Listen(k.listener, 64)
+}
+
+func (k *kernel) Unlisten(port uint16) error {
+	fd, ok := k.listeners[port]
+	if !ok {
+		return fmt.Errorf("nobody listens on port %d", port)
+	}
+	delete(k.listeners, port)
+	return k.close(fd)
+}
+
+// close closes a socket of the list, once.
+func (k *kernel) close(fd int) error {
+	for i := range k.fds {
+		if k.fds[i] == fd {
+			k.fds[i] = -1
+		}
+	}
+	return unix.Close(fd)
 }
 
 func (k *kernel) Connect(local, remote uint16) error {
@@ -152,12 +172,7 @@ func (k *kernel) Close() error {
 	}
 	fd := k.fd
 	k.fd = -1
-	for i := range k.fds {
-		if k.fds[i] == fd {
-			k.fds[i] = -1
-		}
-	}
-	return unix.Close(fd)
+	return k.close(fd)
 }
 
 func (k *kernel) Shutdown() error { return unix.Shutdown(k.fd, unix.SHUT_WR) }

@@ -41,6 +41,8 @@ type Subject interface {
 
 	// Listen has the application accept on a port.
 	Listen(port uint16) error
+	// Unlisten has it accept no more there.
+	Unlisten(port uint16) error
 	// Connect starts an open from port local to port remote of the peer; that is the current flow.
 	Connect(local, remote uint16) error
 	// Accept makes the next accepted flow the current one, false if there is none.
