@@ -58,6 +58,9 @@ type Config struct {
 	// CookieEpoch is the life of a cookie key; a cookie lives one to two of
 	// them. 0: one minute.
 	CookieEpoch time.Duration
+	// FastOpen makes and checks Fast Open cookies for listeners with Callbacks.FastOpen, as to agree
+	// with Linux hosts (cookie.NewLinuxFastOpen). Nil: they come from Secret.
+	FastOpen *cookie.FastOpen
 	// DAD is how long Open waits for another host that has one of Addrs to say so, before
 	// it uses them (duplicate address detection, RFC 4862 §5.4, RFC 5227 §2.1; pools are
 	// not asked for). 0: a second, or nothing on a wire in memory; negative: not at all.

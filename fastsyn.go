@@ -68,7 +68,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	if !cfg.Secret.IsSet() {
 		cfg.Secret = cookie.RandomSecret()
 	}
-	if ep.ring, err = cookie.NewRing(cfg.Secret, time.Now(), cookie.RingConfig{Epoch: cfg.CookieEpoch}); err != nil {
+	if ep.ring, err = cookie.NewRing(cfg.Secret, time.Now(), cookie.RingConfig{Epoch: cfg.CookieEpoch, FastOpen: cfg.FastOpen}); err != nil {
 		return nil, fmt.Errorf("fastsyn: %w", err)
 	}
 	defer func() {

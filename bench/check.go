@@ -17,7 +17,7 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
-		Close: c.Close, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
+		Close: c.Close, FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
 		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
 	}
 	if r.busy {

@@ -82,6 +82,9 @@ type Config struct {
 	Count    uint64
 	// Seed decides source ports and invented sources. 0: a random one, reported. --seed
 	Seed uint64
+	// FastOpen opens with text: on the SYN once the peer has given a cookie (RFC 7413), at
+	// once behind the handshake until then. Our own server takes it. handshake only. --fastopen
+	FastOpen bool
 	// Close is how an established flow is ended: "rst" (default) or "fin". --close
 	Close string
 
@@ -249,6 +252,9 @@ func (c *Config) addressing() error {
 	}
 	if c.PeerMAC != "" {
 		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
+	}
+	if c.FastOpen && c.Scenario != ScenarioHandshake {
+		return flagError("fastopen", "", "a "+c.Scenario+" opens no connections", "leave it out, or use --scenario handshake")
 	}
 	if c.Connect == "" {
 		if !dataplane.IsWire(sp) {

@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/json"
 	"io"
+	"maps"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/handshake"
@@ -28,7 +29,8 @@ type Report struct {
 	DrainS      float64 `json:"drain_s"`
 	Seed        uint64  `json:"seed"`
 	Close       string  `json:"close"`
-	Cookies     string  `json:"cookies"` // policy of our server; empty with Connect
+	FastOpen    bool    `json:"fast_open"` // opens with text
+	Cookies     string  `json:"cookies"`   // policy of our server; empty with Connect
 	Polling     string  `json:"polling"`
 	Pinned      bool    `json:"pinned"`
 
@@ -195,6 +197,14 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 		"payload_bytes": c.PayloadBytes,
 		"half_open_now": c.HalfOpen, "opening_now": c.Opening, "flows_now": c.Flows, "established_now": c.EstablishedNow,
 	}
+	f := &c.FastOpen
+	maps.Copy(m, map[string]uint64{
+		"fast_open_requests": f.Requests, "fast_open_bad_cookies": f.BadCookies, "fast_open_full": f.Full,
+		"fast_open_accepted": f.Accepted, "fast_open_confirmed": f.Confirmed, "fast_open_failed": f.Failed,
+		"fast_open_asked": f.Asked, "fast_open_sent": f.Sent, "fast_open_taken": f.Taken, "fast_open_declined": f.Declined,
+		"fast_open_unanswered": f.Unanswered, "fast_open_learned": f.Learned, "fast_open_black_holes": f.BlackHoles,
+		"fast_open_suspended": f.Suspended, "fast_open_pending_now": f.Pending, "fast_open_sending_now": f.Sending,
+	})
 	for i, n := range c.Outcome {
 		m["segments_"+handshake.Outcome(i).String()] = n
 	}

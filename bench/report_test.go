@@ -185,11 +185,13 @@ func TestCounterMapIsComplete(t *testing.T) {
 	var c handshake.Counters
 	v := reflect.ValueOf(&c).Elem()
 	n, at := 0, uint64(1)
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Uint64 {
-			f.SetUint(at)
-			at++
-			n++
+	for _, s := range []reflect.Value{v, v.FieldByName("FastOpen")} {
+		for i := range s.NumField() {
+			if f := s.Field(i); f.Kind() == reflect.Uint64 {
+				f.SetUint(at)
+				at++
+				n++
+			}
 		}
 	}
 	m := CounterMap(&c)

@@ -255,7 +255,11 @@ func (r *run) openServer(device dataplane.Port) error {
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
-	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: fastsyn.Callbacks{AutoClose: true}}}
+	cb := fastsyn.Callbacks{AutoClose: true}
+	if r.cfg.FastOpen {
+		cb.FastOpen = min(handshake.MaxFastOpen, c.Engine.MaxFlows)
+	}
+	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb}}
 	ep, err := fastsyn.Open(c)
 	if err != nil {
 		return err
@@ -284,6 +288,9 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	if cfg.TimeWait > 0 {
 		c.Engine.TimeWait = cfg.TimeWait
 		c.Engine.MaxFlows = 1 << 18
+	}
+	if cfg.FastOpen {
+		c.Engine.FastOpenCache = 1 << 14 // a source address of ours each
 	}
 	if cfg.Scenario == ScenarioSYNFlood {
 		err = r.makeFloods(&c, info)

@@ -97,6 +97,9 @@ func (r *Report) head(b *bytes.Buffer) {
 	}
 	if r.Scenario == ScenarioHandshake {
 		text += ", close by " + strings.ToUpper(r.Close)
+		if r.FastOpen {
+			text += ", Fast Open"
+		}
 	}
 	if r.Cookies != "" {
 		text += ", cookies " + r.Cookies

@@ -91,7 +91,12 @@ type Keys struct {
 	early  bool   // the other slot holds epoch+1 instead of epoch-1
 	maxAge uint32 // ms: two epochs and what rounding TSval down takes
 	skew   uint32 // ms
+
+	fastOpen *FastOpen
 }
+
+// FastOpen returns what makes and checks the cookies of Fast Open in this epoch.
+func (k *Keys) FastOpen() *FastOpen { return k.fastOpen }
 
 // Epoch returns the number of the epoch whose key Mint uses, counted from 1970 UTC.
 func (k *Keys) Epoch() int64 { return k.epoch }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -134,4 +135,55 @@ func TestFastOpenIsADomainOfItsOwn(t *testing.T) {
 	c, one := newPRF(testKey)(), tupleN(0, false)
 	one.LocalPort = 0
 	require.NotEqual(t, NewHasher(testKey).SumOne(&one).Hash, c.fastOpen(&one))
+}
+
+// The keys come with the ring: nodes of one secret agree, and a rotation loses no client.
+func TestTFO_007_RingRotates(t *testing.T) {
+	other := RandomSecret()
+	a, b := testRing(t, 0), testRing(t, 0)
+	fresh, err := NewRing(other, testWall, RingConfig{})
+	require.NoError(t, err)
+	tuple := tupleN(1, false)
+	old := a.Load().FastOpen().Cookie(&tuple)
+	require.Equal(t, old, b.Load().FastOpen().Cookie(&tuple), "a fleet")
+	renewed := fresh.Load().FastOpen().Cookie(&tuple)
+	require.NotEqual(t, old, renewed)
+
+	from := testWall.Add(DefaultEpoch)
+	require.NoError(t, a.Rotate(other, from))
+	require.Equal(t, old, a.Load().FastOpen().Cookie(&tuple), "not yet")
+	require.Equal(t, FastOpenCurrent, a.Load().FastOpen().Check(&tuple, old[:]))
+	require.Equal(t, FastOpenPrevious, a.Load().FastOpen().Check(&tuple, renewed[:]), "of a node whose clock is ahead")
+	for i := 1; i <= 100; i *= 10 { // clients keep a cookie for long
+		a.Advance(testWall.Add(time.Duration(i+1) * DefaultEpoch))
+		require.Equal(t, renewed, a.Load().FastOpen().Cookie(&tuple))
+		require.Equal(t, FastOpenCurrent, a.Load().FastOpen().Check(&tuple, renewed[:]))
+		require.Equal(t, FastOpenPrevious, a.Load().FastOpen().Check(&tuple, old[:]))
+	}
+	require.NoError(t, a.Rotate(RandomSecret(), testWall.Add(200*DefaultEpoch)))
+	a.Advance(testWall.Add(201 * DefaultEpoch))
+	require.Equal(t, FastOpenPrevious, a.Load().FastOpen().Check(&tuple, renewed[:]))
+	require.Equal(t, FastOpenRefused, a.Load().FastOpen().Check(&tuple, old[:]), "two keys at most")
+}
+
+// The key of Linux hosts does not turn with the secret.
+func TestTFO_007_RingOfLinuxKeys(t *testing.T) {
+	const a, b = "a0bf63f7-ed803d81-cd641d30-cebc4a90", "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4"
+	first, err := NewLinuxFastOpen(a)
+	require.NoError(t, err)
+	r, err := NewRing(testSecret(t), testWall, RingConfig{FastOpen: first})
+	require.NoError(t, err)
+	tuple := tupleOf(t, "10.248.0.2", "192.168.0.2")
+	cookie := unhex(t, "00abaaabe8e954c2")
+	require.NoError(t, r.Rotate(RandomSecret(), testWall.Add(DefaultEpoch)))
+	r.Advance(testWall.Add(2 * DefaultEpoch))
+	require.Equal(t, FastOpenCurrent, r.Load().FastOpen().Check(&tuple, cookie))
+	both, err := NewLinuxFastOpen(b + "," + a)
+	require.NoError(t, err)
+	epoch := r.Load().Epoch()
+	r.SetFastOpen(both)
+	require.Equal(t, epoch, r.Load().Epoch())
+	require.Equal(t, FastOpenPrevious, r.Load().FastOpen().Check(&tuple, cookie))
+	r.Advance(testWall.Add(9 * DefaultEpoch))
+	require.Equal(t, FastOpenPrevious, r.Load().FastOpen().Check(&tuple, cookie))
 }

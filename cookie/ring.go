@@ -29,6 +29,10 @@ type RingConfig struct {
 	// the previous one gives way to the next. Cookies then live from Epoch-Skew
 	// instead of Epoch on. A node that runs ahead itself needs no allowance.
 	Skew time.Duration
+	// FastOpen makes and checks the cookies of Fast Open. Nil: they come from the
+	// secret and turn with it, so that the nodes of a fleet agree (TFO-007). One that
+	// is set, as to agree with Linux hosts, is changed by SetFastOpen alone.
+	FastOpen *FastOpen
 }
 
 // Ring derives the key of each epoch from a Secret and UTC and publishes the open
@@ -44,6 +48,9 @@ type Ring struct {
 	secret Secret
 	from   int64  // first epoch of secret
 	old    Secret // before from; unset until the first Rotate
+	given  bool   // fastOpen is not derived from the secret
+	// fastOpen of the epochs before from, and of those since.
+	fastOpen [2]*FastOpen
 }
 
 // NewRing returns a Ring that holds the keys for the wall-clock time wall. It
@@ -61,7 +68,15 @@ func NewRing(secret Secret, wall time.Time, cfg RingConfig) (*Ring, error) {
 	if cfg.Skew < 0 || cfg.Skew > cfg.Epoch/4 {
 		return nil, fmt.Errorf("cookie: new ring: skew %v: must be from 0 to a quarter of the epoch, %v", cfg.Skew, cfg.Epoch/4)
 	}
-	r := &Ring{length: int64(cfg.Epoch), skew: int64(cfg.Skew), secret: secret, from: math.MinInt64}
+	r := &Ring{length: int64(cfg.Epoch), skew: int64(cfg.Skew), secret: secret, from: math.MinInt64, given: cfg.FastOpen != nil}
+	f := cfg.FastOpen
+	if f == nil {
+		var err error
+		if f, err = secret.FastOpen(Secret{}); err != nil {
+			return nil, fmt.Errorf("cookie: new ring: %w", err)
+		}
+	}
+	r.fastOpen = [2]*FastOpen{f, f}
 	r.publish(r.at(wall))
 	return r, nil
 }
@@ -91,7 +106,9 @@ func (r *Ring) Advance(wall time.Time) (next time.Time) {
 // secrets and the same from hold the same keys, whenever they are told; to lose
 // no handshake tell all of them before from, at least one epoch ahead. Two
 // secrets are kept, so it fails while epochs of the last but one are still open.
-// The tuple key is untouched, see Secret.Hasher.
+// The tuple key is untouched, see Secret.Hasher. Fast Open cookies of the secret
+// before stay good until the next rotation, since clients keep them for long; those
+// of a node whose clock is ahead are accepted before from as well.
 func (r *Ring) Rotate(secret Secret, from time.Time) error {
 	if !secret.IsSet() {
 		return fmt.Errorf("cookie: rotate: %w: not set; use NewSecret or RandomSecret", ErrSecret)
@@ -104,9 +121,30 @@ func (r *Ring) Rotate(secret Secret, from time.Time) error {
 		return fmt.Errorf("cookie: rotate: the rotation of epoch %d has not run its two epochs yet (now %d, asked for %d); rotate later",
 			r.from, k.epoch, first)
 	}
+	if !r.given {
+		before, err := r.secret.FastOpen(secret)
+		if err != nil {
+			return fmt.Errorf("cookie: rotate: %w", err)
+		}
+		since, err := secret.FastOpen(r.secret)
+		if err != nil {
+			return fmt.Errorf("cookie: rotate: %w", err)
+		}
+		r.fastOpen = [2]*FastOpen{before, since}
+	}
 	r.old, r.secret, r.from = r.secret, secret, first
 	r.publish(k.epoch, k.early)
 	return nil
+}
+
+// SetFastOpen has f make and check the cookies of Fast Open from now on. To turn a
+// key of Linux hosts, give NewLinuxFastOpen both, the new one first (TFO-007).
+func (r *Ring) SetFastOpen(f *FastOpen) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.given, r.fastOpen = true, [2]*FastOpen{f, f}
+	k := r.keys.Load()
+	r.publish(k.epoch, k.early)
 }
 
 // at returns the epoch that wall lies in, and whether the next one's key is due.
@@ -128,6 +166,10 @@ func (r *Ring) publish(epoch int64, early bool) {
 	}
 	k.slot[epoch&1] = r.key(epoch)
 	k.slot[other&1] = r.key(other)
+	k.fastOpen = r.fastOpen[0]
+	if epoch >= r.from {
+		k.fastOpen = r.fastOpen[1]
+	}
 	r.keys.Store(k)
 }
 

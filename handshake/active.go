@@ -147,7 +147,8 @@ func (e *Engine) sendSYN(r *record, idx uint32, tsOff uint32) {
 func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	ackOK := false
 	if s.Flags&wire.FlagACK != 0 { // first: the ACK
-		if s.Ack != r.sndNxt {
+		// A server with Fast Open may have taken our SYN alone, or part of its text (TFO-016).
+		if s.Ack != r.sndNxt && !(r.sndUna.Less(s.Ack) && s.Ack.Less(r.sndNxt)) {
 			if s.Flags&wire.FlagRST != 0 {
 				return e.count(DropRST) // ACT-005
 			}
@@ -172,6 +173,9 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 		return e.count(DropBadFlags) // ACT-006
 	}
 	// fourth: SYN
+	if r.flags&flagFastOpen != 0 {
+		return e.fastOpenAnswered(r, idx, s, i, ackOK)
+	}
 	v4 := r.flags&flagV6 == 0
 	if ackOK && !e.cfg.NoTimestamps && s.Opt.Has&wire.HasTimestamps != 0 && s.Opt.TSEcr != 0 { // ACT-009
 		off := e.sum[i].TSOff

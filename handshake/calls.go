@@ -22,14 +22,20 @@ func (e *Engine) abort(id FlowID, seg int) bool {
 	sum := e.sumAt(idx, seg)
 	switch r.state {
 	case SynSent:
+		e.fastOpenUnanswered(r)
 		e.opening--
 		e.ctr.AttemptAborted++
 	case SynRcvd:
 		e.sendReset(r, idx, sum.TSOff) // §3.10.5: the peer may be ESTABLISHED
-		if r.flags&flagActive != 0 {
+		switch {
+		case r.flags&flagActive != 0:
 			e.opening--
 			e.ctr.AttemptAborted++
-		} else {
+		case r.handedOver():
+			e.lose(r, false)
+			e.established--
+			e.ctr.Aborted++
+		default:
 			e.ctr.HalfOpenReset++
 		}
 	default:
@@ -65,8 +71,15 @@ func (e *Engine) close(id FlowID, seg int) bool {
 	}
 	switch r.state {
 	case Established, CloseWait:
-	case SynSent, SynRcvd: // nothing was sent or received that a FIN would have to follow
+	case SynSent:
 		return e.abort(id, seg)
+	case SynRcvd: // but for a flow that is handed over, nothing was sent or received that a FIN would have to follow
+		if !r.handedOver() {
+			return e.abort(id, seg)
+		}
+		if r.flags&flagFINSent != 0 {
+			return false
+		}
 	case StateInvalid, Closed, Listen, FinWait1, FinWait2, Closing, LastAck, TimeWait:
 		return false
 	}
@@ -115,7 +128,16 @@ func (e *Engine) Release(id FlowID) bool {
 // window, and nothing while text is under way.
 func (e *Engine) SendRoom(id FlowID) int {
 	r := e.get(id)
-	if r == nil || (r.state != Established && r.state != CloseWait) || r.sndUna != r.sndNxt {
+	if r == nil {
+		return 0
+	}
+	if r.state != Established && r.state != CloseWait {
+		if r.handedOver() && r.sndNxt == r.sndUna+1 { // TFO-009
+			return int(min(r.segment(), uint32(e.slot(r).wnd)))
+		}
+		return 0
+	}
+	if r.sndUna != r.sndNxt {
 		return 0
 	}
 	wnd := r.sndWnd()
@@ -148,6 +170,13 @@ func (e *Engine) Send(id FlowID, n int, fin bool) bool {
 	}
 	r.sndNxt += wire.Seq(n)
 	r.flags2 |= flagText
+	if r.state == SynRcvd { // handed over: the timer stays that of the SYN-ACK (TFO-009)
+		if fin {
+			s.Flags |= wire.FlagFIN
+			e.sentFIN(r, id.idx)
+		}
+		return true
+	}
 	if fin {
 		s.Flags |= wire.FlagFIN
 		e.sentFIN(r, id.idx)
@@ -235,12 +264,20 @@ func (e *Engine) expire(idx uint32) {
 	case SynSent:
 		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case SynRcvd:
+		if r.flags&(flagFastOpen|flagActive) == flagFastOpen {
+			e.expireHandedOver(r, idx)
+			return
+		}
 		if r.flags&flagActive == 0 {
 			e.expireHalfOpen(r, idx)
 			return
 		}
 		limit, next = e.cfg.SYNRetries, &e.timers.syn
 	case Established, CloseWait, FinWait1, Closing, LastAck, StateInvalid, Closed, Listen:
+	}
+	// The third time in a row, or the last if there are fewer (TFO-018).
+	if r.flags&flagFastOpen != 0 && (r.retries == 2 || (r.retries < 2 && int(r.retries) >= limit)) {
+		e.blackHole(r)
 	}
 	if int(r.retries) >= limit {
 		why := ReasonTimedOut

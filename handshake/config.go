@@ -103,6 +103,15 @@ type Config struct {
 	// TimeWait is 2·MSL. Default 60 s; negative skips TIME-WAIT, as a load
 	// generator may (TWT-013).
 	TimeWait time.Duration
+	// FastOpenCache is the number of servers whose Fast Open cookies ConnectText
+	// remembers; 0, the default, does without Fast Open as a client. Text on a SYN can be
+	// replayed: only requests that may be repeated are safe (RFC 7413 §2.1). For
+	// listeners see Engine.FastOpen.
+	FastOpenCache int
+	// FastOpenBlackHole suspends Fast Open as a client when the path seems not to
+	// carry it, twice as long each time in a row up to 64 times (TFO-018). 0, the default
+	// as in Linux, never does.
+	FastOpenBlackHole time.Duration
 	// RFC1337 keeps RSTs from ending TIME-WAIT. Off by default, as in Linux (TWT-007).
 	RFC1337 bool
 	// FinWait2 ends a FIN-WAIT-2 in which nothing comes from the peer, as after a
@@ -164,6 +173,12 @@ func (c Config) withDefaults() (Config, error) {
 	defD(&c.MaxRTO, 120*time.Second)
 	if c.InitialRTO < time.Millisecond || c.MaxRTO < c.InitialRTO || c.MaxRTO > time.Hour {
 		return c, fmt.Errorf("handshake: RTO %v..%v: want 1ms ≤ InitialRTO ≤ MaxRTO ≤ 1h", c.InitialRTO, c.MaxRTO)
+	}
+	if c.FastOpenCache < 0 || c.FastOpenCache > 1<<24 {
+		return c, fmt.Errorf("handshake: FastOpenCache %d: want 0 (off) to %d servers", c.FastOpenCache, 1<<24)
+	}
+	if c.FastOpenBlackHole < 0 || c.FastOpenBlackHole > 24*time.Hour {
+		return c, fmt.Errorf("handshake: FastOpenBlackHole %v: want 0 (never) to 24h", c.FastOpenBlackHole)
 	}
 	if err := c.schedules(); err != nil {
 		return c, err

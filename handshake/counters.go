@@ -51,6 +51,8 @@ type Counters struct {
 	// PayloadBytes is text delivered in order.
 	PayloadBytes uint64
 
+	FastOpen FastOpenCounters
+
 	// Gauges. UnderPressure is 1 while cookie mode is on, Queued are flows established and not taken.
 	HalfOpen, Opening, Flows, EstablishedNow, UnderPressure, Queued uint64
 }
@@ -103,6 +105,7 @@ func (c *Counters) Add(o *Counters) {
 	c.SynAckHeld += o.SynAckHeld
 	c.SourceCookies += o.SourceCookies
 	c.PayloadBytes += o.PayloadBytes
+	c.FastOpen.add(&o.FastOpen)
 	c.HalfOpen += o.HalfOpen
 	c.Opening += o.Opening
 	c.Flows += o.Flows
@@ -132,7 +135,7 @@ func (c *Counters) Check() string {
 	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
 		return "accepted + connected = done + reset + broken + aborted + established now"
 	}
-	return ""
+	return c.FastOpen.check()
 }
 
 // synDrops is SynDropped by reason.

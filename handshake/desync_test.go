@@ -19,6 +19,7 @@ type duo struct {
 	swap   bool             // who is served first
 	sent   int
 	by     [2][]Time // when each side sent
+	react  func(side int)
 	events [2]string
 }
 
@@ -80,6 +81,12 @@ func (d *duo) run(tb testing.TB, long time.Duration) {
 			}
 			if ev := k.takeEvents(); ev != "" {
 				d.events[i] += ev + ";"
+				if d.react != nil {
+					d.react(i)
+					for _, s := range k.drain() {
+						d.transmit(i, s)
+					}
+				}
 			}
 		}
 		d.now += 1e6

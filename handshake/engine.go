@@ -32,14 +32,14 @@ const (
 )
 
 // Out is a segment the engine starts itself. When Payload is set, Seg.Len bytes
-// of the text given to Send for Flow belong into it, beginning Text bytes before
-// its end: a retransmission leaves out what has been acknowledged, and ends early
-// when the path MTU has become less. Flow may be stale by the time it is sent: compare all of
-// it, not only its Index.
+// of the text given to Send or ConnectText for Flow belong into it, beginning Text bytes before
+// its end: a retransmission leaves out what has been acknowledged, and what does
+// not fit into one segment follows in others. Flow may be stale by the time it is
+// sent: compare all of it, not only its Index.
 type Out struct {
 	Seg     wire.Segment
 	Flow    FlowID
-	Text    uint32
+	Text    uint32 // only with Payload
 	Payload bool
 }
 
@@ -70,6 +70,7 @@ type Engine struct {
 
 	timers    timers
 	listeners listeners
+	fast      fastOpen
 
 	flows, halfOpen, opening, established int
 	resent                                int // half-opens whose SYN-ACK was due again; the others are young (RTX-009)
@@ -130,6 +131,7 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 		return nil, fmt.Errorf("handshake: memory for %d flows: %w", cfg.MaxFlows, err)
 	}
 	e.timers.init(&cfg)
+	e.fast.cache.init(cfg.FastOpenCache)
 	e.initFlood()
 	e.events = make([]Event, 0, 4*MaxBurst)
 	e.out = make([]Out, 0, maxOutput)
@@ -169,6 +171,7 @@ func (e *Engine) Counters() Counters {
 	c := e.ctr
 	c.HalfOpen, c.Opening = uint64(e.halfOpen), uint64(e.opening)
 	c.Flows, c.EstablishedNow = uint64(e.flows), uint64(e.established)
+	c.FastOpen.Pending, c.FastOpen.Sending = uint64(e.fast.pending), uint64(e.fast.sending)
 	if e.cookieMode {
 		c.UnderPressure = 1
 	}

@@ -11,9 +11,11 @@ type EventKind uint8
 
 // The events, in the order a flow sees them: EventEstablished exactly once
 // (HND-001), then any EventData, EventAcked, EventPeerClosed, then EventClosed once.
-// An attempt that fails sees EventClosed alone.
+// EventConfirmed is among them if EventEstablished came early. An attempt that fails
+// sees EventClosed alone.
 const (
-	// EventEstablished: the peer has proved its address.
+	// EventEstablished: the peer has proved its address. With Event.FastOpen a passive
+	// flow comes before that: a cookie says that somebody could once receive there.
 	EventEstablished EventKind = iota + 1
 	// EventData: Event.Len bytes of text in order, at offset Event.Off of the
 	// payload of segment Event.Seg of the burst.
@@ -25,6 +27,8 @@ const (
 	EventPeerClosed
 	// EventClosed: the flow is gone, see Event.Reason.
 	EventClosed
+	// EventConfirmed: the peer of a flow that came early has acknowledged our SYN-ACK.
+	EventConfirmed
 )
 
 // Event is something an application wants to know. Events of a burst are valid
@@ -33,12 +37,13 @@ type Event struct {
 	Flow     FlowID
 	Off, Len uint32
 	ISS, IRS wire.Seq // EventEstablished: both initial sequence numbers
-	RTT      uint32   // EventEstablished: 64 ns ticks, 0 when there is no valid sample
+	RTT      uint32   // EventEstablished, EventConfirmed: 64 ns ticks, 0 when there is no valid sample
 	Seg      int16    // index into the burst, -1 for events from timers
 	App      uint16   // as given to Listen or Connect
 	Kind     EventKind
 	Reason   CloseReason
 	Active   bool
+	FastOpen bool // EventEstablished: see Info.FastOpen
 }
 
 // Info is what is known about a flow when it is established (HND-003).
@@ -59,6 +64,9 @@ type Info struct {
 	Active     bool
 	Cookie     bool // proved by a SYN cookie
 	Retrans    bool // a segment of the handshake was retransmitted
+	// FastOpen of a passive flow: it came by its SYN, before the peer proved its address, and
+	// may be a replay (TFO-019). Of an active one: the peer took text with our SYN.
+	FastOpen bool
 }
 
 // Info returns the facts of the handshake behind an EventEstablished. It is
@@ -70,7 +78,11 @@ func (e *Engine) Info(ev *Event) Info {
 		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
 		ECN:    r.shifts&bitECN != 0,
-		Active: r.flags&flagActive != 0, Cookie: r.flags&flagCookie != 0, Retrans: r.flags&flagRetrans != 0,
+		Active: r.flags&flagActive != 0, Cookie: r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen, Retrans: r.flags&flagRetrans != 0,
+		FastOpen: ev.FastOpen,
+	}
+	if r.handedOver() {
+		i.SndWnd = uint32(e.slot(r).wnd)
 	}
 	i.RTO, i.IW = e.firstFlight(ev, &i)
 	if i.WScale {
@@ -116,7 +128,7 @@ func (e *Engine) event(kind EventKind, idx uint32, seg int) *Event {
 	ev.Flow.idx, ev.Flow.gen = idx, r.gen
 	ev.Off, ev.Len, ev.ISS, ev.IRS, ev.RTT = 0, 0, 0, 0, 0
 	ev.Seg, ev.App, ev.Kind, ev.Reason = int16(seg), r.app, kind, ReasonNone
-	ev.Active = r.flags&flagActive != 0
+	ev.Active, ev.FastOpen = r.flags&flagActive != 0, false
 	return ev
 }
 
@@ -125,6 +137,7 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 	r := &e.recs[idx]
 	switch r.state {
 	case SynSent, SynRcvd: // only active ones: a passive half-open ends untold
+		e.fastOpenUnanswered(r)
 		e.opening--
 		switch why {
 		case ReasonRefused:

@@ -95,7 +95,7 @@ func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
 			return false
 		}
 		if r.flags&flagActive == 0 {
-			if kind != ICMPSoft {
+			if kind != ICMPSoft || r.handedOver() {
 				return false
 			}
 			e.ctr.HalfOpenReset++
@@ -142,7 +142,8 @@ const (
 // which quotes a segment of ours with sequence number seq; mtu 0 is "not given"
 // (RFC 1191 §5). It lowers what the flow sends, never raises it nor what is announced
 // (MTU-004, MTU-007), and sends what is under way again if it was too long.
-// An attempt notes it for later: its SYN is short (MTU-006). It reports whether the report was believed.
+// An attempt notes it for later: its SYN is short, and if it had text a plain
+// one follows (MTU-006). It reports whether the report was believed.
 func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 	sum := e.sumTuple(t)
 	idx := e.lookup(sum.Hash, t)
@@ -179,6 +180,10 @@ func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 	tooLong := r.outstanding() > mss-r.optionBytes()
 	r.mss = uint16(mss)
 	e.ctr.PathMTUs++
+	if r.state == SynSent && r.sndNxt != r.sndUna+1 {
+		e.fastOpenTooBig(r, idx, t, sum.TSOff)
+		return true
+	}
 	if tooLong && r.flags2&flagText != 0 {
 		e.ctr.DataRetrans++
 		e.sendUnacked(r, idx, sum.TSOff)

@@ -1,6 +1,8 @@
 package handshake
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,12 +54,13 @@ func testRing(tb testing.TB, now Time) *cookie.Ring {
 //
 //	S seq=0 mss=1460 …   a segment of the peer; "A … & R …" is a burst of several
 //	+1s                  time passes and timers fire
-//	connect, close, release, abort, send N [fin], icmp soft|hard|refused|other|mtu=N seq=N
+//	connect [N], close, release, abort, send N [fin], icmp soft|hard|refused|other|mtu=N seq=N
 //
 // A segment is its flags (S F R P A U E C N, "." for none) and seq, ack, win, len, mss,
 // ws, sack, ts, ecr, tos, rport, lport. Its seq counts from the peer's ISS and
 // its ack from ours, so that a good final ACK always is "A seq=1 ack=1"; ts is absolute, ecr is
-// absolute or first±n or last±n of the TSvals heard. In an answer seq counts from
+// absolute or first±n or last±n of the TSvals heard; tfo is a Fast Open option, empty, with a
+// cookie in hexadecimal or with the one that is good, and exp says that it is experimental. In an answer seq counts from
 // our ISS and ack from the peer's; it matches if the flags and the fields named are
 // equal, where !mss says "no such option". "-" is silence. A "-" or an empty state is
 // not looked at; missing events mean that there must be none.
@@ -76,7 +79,8 @@ type kit struct {
 	tsFirst, tsLast uint32
 	flow            FlowID // of the last EventEstablished or Connect
 	last            []wire.Segment
-	info            Info // of the last EventEstablished
+	outs            []Out // last Output
+	info            Info  // of the last EventEstablished
 	events          []Event
 }
 
@@ -134,7 +138,15 @@ func (k *kit) step(line, what string) ([]wire.Segment, int) {
 	verb, arg, _ := strings.Cut(what, " ")
 	switch verb {
 	case "connect":
-		id, err := k.e.Connect(&k.tup, 3, 0)
+		if arg == "" {
+			id, err := k.e.Connect(&k.tup, 3, 0)
+			require.NoError(k.tb, err, line)
+			k.flow = id
+			break
+		}
+		n, err := strconv.Atoi(arg)
+		require.NoError(k.tb, err, line)
+		id, err := k.e.ConnectText(&k.tup, 3, 0, n)
 		require.NoError(k.tb, err, line)
 		k.flow = id
 	case "close":
@@ -188,8 +200,10 @@ func (k *kit) advance(d time.Duration) {
 func (k *kit) drain() []wire.Segment {
 	k.tb.Helper()
 	var out []wire.Segment
+	k.outs = append(k.outs[:0], k.e.Output()...)
 	for _, o := range k.e.Output() {
 		out = append(out, o.Seg)
+		require.Equal(k.tb, o.Payload, o.Seg.Len > 0)
 		k.heard(&o.Seg)
 	}
 	k.e.Sent(len(k.e.Output()))
@@ -284,7 +298,13 @@ func (k *kit) takeEvents() string {
 		switch ev.Kind {
 		case EventEstablished:
 			k.flow, k.info = ev.Flow, k.e.Info(ev)
-			list = append(list, "established")
+			text := "established"
+			if k.info.FastOpen {
+				text = "established fast"
+			}
+			list = append(list, text)
+		case EventConfirmed:
+			list = append(list, "confirmed")
 		case EventData:
 			list = append(list, fmt.Sprintf("data %d+%d", ev.Off, ev.Len))
 		case EventAcked:
@@ -362,6 +382,11 @@ func (k *kit) parse(line, text string) wire.Segment {
 			s.Opt.TSEcr = base + uint32(n)
 			continue
 		}
+		if name == "tfo" && val != "" {
+			s.Opt.Has |= wire.HasFastOpen
+			s.Opt.TFOLen = uint8(copy(s.Opt.TFO[:], k.cookie(val)))
+			continue
+		}
 		n, err := strconv.ParseInt(val, 0, 64)
 		if val != "" {
 			require.NoError(k.tb, err, line)
@@ -391,6 +416,10 @@ func (k *kit) parse(line, text string) wire.Segment {
 			s.Opt.Has |= wire.HasSACKPermitted
 		case "md5":
 			s.Opt.Has |= wire.HasMD5
+		case "tfo":
+			s.Opt.Has |= wire.HasFastOpen
+		case "exp":
+			s.Opt.Has |= wire.FastOpenExp
 		case "ts":
 			s.Opt.Has |= wire.HasTimestamps
 			s.Opt.TSVal = uint32(n)
@@ -425,10 +454,33 @@ func (k *kit) fields(s *wire.Segment) map[string]string {
 	if s.Opt.Has&wire.HasTimestamps != 0 {
 		m["ts"], m["ecr"] = "", fmt.Sprint(s.Opt.TSEcr)
 	}
+	if s.Opt.Has&wire.HasFastOpen != 0 {
+		m["tfo"] = hex.EncodeToString(s.Opt.TFO[:s.Opt.TFOLen])
+		if bytes.Equal(s.Opt.TFO[:s.Opt.TFOLen], k.cookie("good")) {
+			m["tfo"] = "good"
+		}
+	}
+	if s.Opt.Has&wire.FastOpenExp != 0 {
+		m["exp"] = ""
+	}
 	if s.Opt.Has != 0 {
 		m["opt"] = ""
 	}
 	return m
+}
+
+// cookie returns a Fast Open cookie: good is what the engine gives to the peer.
+func (k *kit) cookie(text string) []byte {
+	k.tb.Helper()
+	if text == "good" {
+		var t cookie.Tuple
+		gather(&t, &k.tup)
+		c := k.ring.Load().FastOpen().Cookie(&t)
+		return c[:]
+	}
+	b, err := hex.DecodeString(text)
+	require.NoError(k.tb, err)
+	return b
 }
 
 func (k *kit) show(s *wire.Segment) string {
@@ -440,7 +492,7 @@ func (k *kit) show(s *wire.Segment) string {
 	if a, ok := m["ack"]; ok {
 		text += " ack=" + a
 	}
-	for _, name := range []string{"len", "win", "mss", "ws", "sack", "ts", "ecr"} {
+	for _, name := range []string{"len", "win", "mss", "ws", "sack", "ts", "ecr", "tfo", "exp"} {
 		if v, ok := m[name]; ok && (name != "len" || s.Len != 0) {
 			text += " " + name + "=" + v
 		}

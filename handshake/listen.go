@@ -18,6 +18,7 @@ type listener struct {
 	addr      wire.Addr // zero: any
 	app       uint16
 	next      uint16 // in the chain of the port or of free ones, 0 ends it
+	fastOpen  uint16 // index into fastOpen.queues; its limit is 0 when off
 	autoClose bool
 	guarded   bool // a SYN passes admit, a cookie admitCookie
 	gate      gate
@@ -62,8 +63,18 @@ func (e *Engine) Listen(addr wire.Addr, port, app uint16, autoClose bool) error 
 		n = uint16(len(l.all))
 		l.all = append(l.all, listener{})
 	}
-	l.all[n] = listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose, guarded: e.guarded}
+	l.all[n] = listener{addr: addr, app: app, next: l.byPort[port], autoClose: autoClose, guarded: e.guarded, fastOpen: l.all[n].fastOpen}
 	l.byPort[port] = n
+	return nil
+}
+
+// at returns the listener that was given just this address, nil if there is none.
+func (l *listeners) at(addr wire.Addr, port uint16) *listener {
+	for i := l.byPort[port]; i != 0; i = l.all[i].next {
+		if l.all[i].addr == addr {
+			return &l.all[i]
+		}
+	}
 	return nil
 }
 
@@ -82,7 +93,8 @@ func (e *Engine) Unlisten(addr wire.Addr, port uint16) error {
 			continue
 		}
 		*at = l.all[n].next
-		l.all[n] = listener{next: l.free}
+		e.fast.shut(l.all[n].fastOpen)
+		l.all[n] = listener{next: l.free, fastOpen: l.all[n].fastOpen} // its places are for the next one here
 		l.free = n
 		e.sweepAt = 1
 		e.sweep()

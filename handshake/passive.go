@@ -138,6 +138,9 @@ func (e *Engine) halfOpenFrom(l *listener, s *wire.Segment, i int, idx uint32, i
 	}
 	r.start, r.last = e.now64, e.now64-answerSpacing
 	e.timers.arm(e.recs, idx, classSynAck, e.nowMS)
+	if s.Opt.Has&wire.HasFastOpen != 0 && l.fastOpen != 0 {
+		return e.fastOpenSYN(l, r, idx, s, i)
+	}
 	e.synAck(r, s, e.sum[i].TSOff)
 	return e.answer(Answered)
 }
@@ -221,6 +224,12 @@ func (e *Engine) wrongAck(r *record, idx uint32, s *wire.Segment, i int, v *cook
 // verdict on the ACK of s as a cookie, if it was asked for.
 func (e *Engine) synRcvd(r *record, idx uint32, s *wire.Segment, i int, v *cookie.Result) Action {
 	active := r.flags&flagActive != 0
+	if r.flags&flagFastOpen != 0 {
+		if active {
+			return e.fastOpenCrossed(r, idx, s, i)
+		}
+		return e.handedOverRcvd(r, idx, s, i)
+	}
 	if e.sweepAt != 0 && e.dropUnlistened(idx, &s.Tuple) { // LSN-023
 		return e.noRecord(s, i, v)
 	}

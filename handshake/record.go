@@ -16,6 +16,10 @@ const (
 	flagCookie              // established by a cookie
 	flagRetrans             // the handshake segment was retransmitted
 	flagFINSent             // SND.NXT includes our FIN
+
+	// What cookies of SYNs cannot be: in a passive SYN-RECEIVED, handed over before the peer's
+	// ACK (fastopen.go); in an active record, an open with text (fastopen_client.go).
+	flagFastOpen = flagCookie
 )
 
 // Bits of record.flags2.
@@ -23,7 +27,7 @@ const (
 	flagAutoClose = 1 << iota // answer the peer's FIN with ours at once
 	flagSoftError             // an ICMP error was heard and did not end the attempt
 	flagHalfOpen              // counted in Engine.halfOpen
-	flagText                  // text given to Send is not yet acknowledged
+	flagText                  // text given to Send or ConnectText is not yet acknowledged
 	flagAcked                 // something behind our SYN was acknowledged
 	flagReleased              // the application is gone, see Release
 	flagProved                // passive SYN-RECEIVED: the peer has proved its address, but is not let in yet

@@ -10,7 +10,7 @@ import (
 // rto is the back-off of the text of r: it starts at 3 s instead of 1 s when the
 // handshake gave no valid RTT sample (RTX-004, RFC 6298 §5.7).
 func (e *Engine) rto(r *record) *waits {
-	if r.flags&(flagRetrans|flagCookie) != 0 && r.flags&flagTS == 0 {
+	if r.flags&flagTS == 0 && (r.flags&flagRetrans != 0 || r.flags&(flagCookie|flagActive) == flagCookie) {
 		return &e.timers.slow
 	}
 	return &e.timers.data

@@ -70,6 +70,9 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 			e.peerReset(r, idx, i)
 			return e.count(Consumed)
 		case s.Seq.InWindow(r.rcvNxt, wnd+1): // RST-002
+			if r.flags&flagFastOpen != 0 {
+				e.blackHole(r) // TFO-018
+			}
 			return e.challenge(r, s, i)
 		}
 		return e.count(DropRST) // RST-003
@@ -224,6 +227,9 @@ func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 	}
 	off := uint32(r.rcvNxt - s.Seq)
 	if r.rcvNxt.Less(s.Seq) {
+		if r.flags&flagFastOpen != 0 && s.Len == 0 {
+			e.blackHole(r) // TFO-018: a FIN whose text is missing
+		}
 		e.ack(r, s, i)
 		e.ctr.Outcome[DropOutOfOrder]++
 		return Answer
@@ -236,6 +242,9 @@ func (e *Engine) text(r *record, idx uint32, s *wire.Segment, i int) Action {
 		return e.answer(Answered)
 	}
 	if n := s.Len; off < n {
+		if r.flags&flagFastOpen != 0 {
+			e.fastOpenHeard(r)
+		}
 		n -= off
 		if room := e.rcvWnd(r); n > room {
 			n, fin = room, false
@@ -286,6 +295,9 @@ func (e *Engine) peerFIN(r *record, idx uint32, s *wire.Segment, i int) Action {
 func (e *Engine) sentFIN(r *record, idx uint32) {
 	r.sndNxt++
 	r.flags |= flagFINSent
+	if r.state == SynRcvd { // handed over: FIN-WAIT-1 begins with the peer's ACK
+		return
+	}
 	if r.state == CloseWait {
 		r.state = LastAck
 	} else {

@@ -30,7 +30,7 @@ type timers struct {
 	delay     [maxClasses]uint32 // ms
 
 	syn, synAck, data waits
-	proved            waits // as synAck, when the peer has answered and is not let in yet
+	proved            waits // as synAck, when the peer has answered and is not let in yet, or is let in early
 	slow              waits // as data, without an RTT sample (RTX-004)
 }
 

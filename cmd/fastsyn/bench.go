@@ -77,6 +77,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.DurationVar(&c.Duration, "duration", 0, "sending time (0: 10s, or no bound with --count)")
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
+	f.BoolVar(&c.FastOpen, "fastopen", false, "open with text: on the SYN once the peer has given a cookie (RFC 7413)")
 	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst or fin")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)

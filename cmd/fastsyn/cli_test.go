@@ -100,6 +100,9 @@ func TestWrongUsage(t *testing.T) {
 		{"devices --no-probe --port dpdk:net_null0", "the other has them probed"},
 		{"trace", "--read FILE or --port PORT"},
 		{"trace --read a --port b", "one of them"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --fastopen=65536", "--fastopen 65536: want 0 (off) to 65535"},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --fastopen-key-file f", "no --fastopen"},
+		{"bench --scenario syn-flood --fastopen", "opens no connections"},
 		{"trace --port loop:", "pcap=f.pcap"},
 		{"trace --read a --count -1", "0 for no bound"},
 	} {
@@ -131,6 +134,21 @@ func decode(t *testing.T, s string) map[string]any {
 	var m map[string]any
 	require.NoError(t, json.Unmarshal([]byte(s), &m), s)
 	return m
+}
+
+// num digs a number out of nested JSON objects.
+func num(t *testing.T, r map[string]any, path ...string) int {
+	t.Helper()
+	var v any = r
+	for _, p := range path {
+		m, ok := v.(map[string]any)
+		require.True(t, ok, "%v in %v", path, r)
+		v, ok = m[p]
+		require.True(t, ok, "%v in %v", path, r)
+	}
+	f, ok := v.(float64)
+	require.True(t, ok, "%v in %v", path, r)
+	return int(f)
 }
 
 func TestBenchJSON(t *testing.T) {

@@ -153,21 +153,6 @@ func readReport(t *testing.T, file string) map[string]any {
 	return r
 }
 
-// num digs a number out of nested JSON objects.
-func num(t *testing.T, r map[string]any, path ...string) int {
-	t.Helper()
-	var v any = r
-	for _, p := range path {
-		m, ok := v.(map[string]any)
-		require.True(t, ok, "%v in %v", path, r)
-		v, ok = m[p]
-		require.True(t, ok, "%v in %v", path, r)
-	}
-	f, ok := v.(float64)
-	require.True(t, ok, "%v in %v", path, r)
-	return int(f)
-}
-
 func addr(p netip.Prefix, port int) string {
 	return netip.AddrPortFrom(p.Addr(), uint16(port)).String()
 }

@@ -84,6 +84,9 @@ func describe(i *fastsyn.Info) string {
 		s += fmt.Sprintf(" rtt %v", i.RTT.Round(time.Microsecond))
 	}
 	s += fmt.Sprintf(" win %d irs %d iss %d", i.SndWnd, uint32(i.IRS), uint32(i.ISS))
+	if i.FastOpen {
+		s += " fast open"
+	}
 	switch {
 	case i.Cookie:
 		s += " by cookie"

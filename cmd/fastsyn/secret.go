@@ -44,22 +44,27 @@ func secretMaterial(file string) (material []byte, source string, err error) {
 		}
 		return []byte(strings.TrimRight(text, "\r\n")), secretEnv, nil
 	}
-	source = "--secret-file " + file
+	material, err = readSecret("--secret-file", file)
+	return material, "--secret-file " + file, err
+}
+
+// readSecret returns the file that flag names, without a line end.
+func readSecret(flag, file string) (material []byte, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, "", fmt.Errorf("--secret-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat() // of what is open, not of what the name means a moment later
 	if err != nil {
-		return nil, "", fmt.Errorf("--secret-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	if m := info.Mode().Perm(); m&0o027 != 0 && runtime.GOOS != "windows" {
-		return nil, "", fmt.Errorf("%s: mode %04o lets others read or change it; run chmod 600 %s", source, m, file)
+		return nil, fmt.Errorf("%s %s: mode %04o lets others read or change it; run chmod 600 %s", flag, file, m, file)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret))
 	if err != nil {
-		return nil, "", fmt.Errorf("--secret-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	return []byte(strings.TrimRight(string(b), "\r\n")), source, nil
+	return []byte(strings.TrimRight(string(b), "\r\n")), nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
@@ -29,7 +30,9 @@ type serveFlags struct {
 	polling    string
 	priority   string
 	pin        string
-	spare      []int // CPUs for workers that nobody else places
+	fastOpen   int
+	fastKey    string // file
+	spare      []int  // CPUs for workers that nobody else places
 	print      bool
 	quiet      bool
 	json       string
@@ -61,6 +64,9 @@ Applications:
   # Answer one request per connection, never keep a half-open one.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
 
+  # Requests that may be repeated, with their text on the SYN.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --fastopen
+
   # Under attack: cookies for prefixes that ask too often, the oldest half-open gives way, text before a flow counts.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --source-limit 200/50 --source-over cookie --evict-oldest --defer-accept 5s
 
@@ -80,6 +86,9 @@ Applications:
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
+	f.IntVar(&o.fastOpen, "fastopen", 0, "take text on SYNs (RFC 7413), for up to this many flows per worker and listener whose peer is not proved yet;\nwithout a number 256. A SYN may come twice: only for requests that may be repeated")
+	f.Lookup("fastopen").NoOptDefVal = "256"
+	f.StringVar(&o.fastKey, "fastopen-key-file", "", "file with Fast Open keys as in Linux's net.ipv4.tcp_fastopen_key, to agree with Linux hosts (default: from the secret)")
 	optionFlags(cmd, &e.NoTimestamps, &e.NoSACK, &e.NoWScale)
 	f.IntVar(&e.MaxFlows, "max-flows", 0, "records per worker: half-open, established, TIME-WAIT (0: 65536)")
 	handshakeFlags(cmd, &o.retry, &o.ecn)
@@ -122,6 +131,12 @@ func (o *serveFlags) check() error {
 	}
 	if err := oneOf("cookies", o.cookies, "never", "always", "pressure"); err != nil {
 		return err
+	}
+	if o.fastOpen < 0 || o.fastOpen > handshake.MaxFastOpen {
+		return usagef("--fastopen %d: want 0 (off) to %d flows", o.fastOpen, handshake.MaxFastOpen)
+	}
+	if o.fastKey != "" && o.fastOpen == 0 {
+		return usagef("--fastopen-key-file: there is no --fastopen to use it for")
 	}
 	if err := oneOf("ecn", o.ecn, "passive", "on", "off"); err != nil {
 		return err
@@ -195,6 +210,15 @@ func (o *serveFlags) flags() (err error) {
 		return err
 	}
 	o.cfg.Engine.CookieFleet = found // another node may have sent the SYN-ACK
+	if o.fastKey != "" {
+		text, err := readSecret("--fastopen-key-file", o.fastKey)
+		if err != nil {
+			return err
+		}
+		if o.cfg.FastOpen, err = cookie.NewLinuxFastOpen(string(text)); err != nil {
+			return fmt.Errorf("--fastopen-key-file %s: %w", o.fastKey, err)
+		}
+	}
 	return nil
 }
 
@@ -300,7 +324,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
 	// A FIN that comes with the request must not close before the reply is out.
-	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once"}
+	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once", FastOpen: o.fastOpen}
 	if o.print {
 		cb.Established = p.established
 	}

@@ -115,6 +115,11 @@ func (r *serveReport) writeText(w io.Writer) error {
 		"handshakes", h.SYNACKs, h.OK, h.Accepted, h.Reset, h.TimedOut, h.Replaced, h.Evicted, h.Overflow, h.NoRoom, h.Limited, h.Pending)
 	fmt.Fprintf(&b, "%-11s %d accepted = %d done + %d reset by the peer + %d aborted + %d broken + %d open\n",
 		"flows", h.Accepted, c["done"], c["reset"], c["aborted"], c["broken"], c["established_now"])
+	if c["fast_open_accepted"]+c["fast_open_requests"]+c["fast_open_bad_cookies"]+c["fast_open_full"] > 0 {
+		fmt.Fprintf(&b, "%-11s %d accepted = %d confirmed + %d failed + %d pending; %d cookies on request, %d for wrong ones, %d without room\n", "fast open",
+			c["fast_open_accepted"], c["fast_open_confirmed"], c["fast_open_failed"], c["fast_open_pending_now"],
+			c["fast_open_requests"], c["fast_open_bad_cookies"], c["fast_open_full"])
+	}
 	if len(r.Defence) > 0 {
 		fmt.Fprintf(&b, "%-11s %s\n", "defence", list(r.Defence))
 	}

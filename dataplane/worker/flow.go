@@ -12,8 +12,10 @@ import (
 // The *Flow is valid during the call only; keep its ID.
 type Callbacks struct {
 	// Established is called exactly once per flow, before anything else, when
-	// the peer has proved its address.
+	// the peer has proved its address; earlier if Info.FastOpen says so.
 	Established func(f *Flow)
+	// Confirmed is called for flows that came early, when their peer has proved its address.
+	Confirmed func(f *Flow)
 	// Data gets text in order. p is the received frame: read it, do not keep it.
 	Data func(f *Flow, p []byte)
 	// PeerClosed is the peer's FIN. Without it the flow is closed in turn.
@@ -25,6 +27,11 @@ type Callbacks struct {
 	// FIN with its own in the same segment, before any callback: not for
 	// applications that reply to what came with it.
 	AutoClose bool
+	// FastOpen has listeners take text on SYNs (RFC 7413) for up to this many flows
+	// whose peer has not proved its address yet; see handshake.Engine.FastOpen. Such
+	// a SYN may come twice, so the application must bear to see its text
+	// twice (RFC 7413 §2.1). 0, the default: off.
+	FastOpen int
 }
 
 // Flow is one connection, in a callback.
@@ -89,25 +96,39 @@ type texts struct {
 }
 
 func (t *texts) put(idx uint32, p []byte) bool {
-	if len(p) > textSize {
+	t.release(idx)
+	b := t.take(len(p))
+	if b == nil {
 		return false
 	}
+	t.keep(idx, append(b, p...))
+	return true
+}
+
+// take returns an empty buffer for n bytes, nil if there is none.
+func (t *texts) take(n int) []byte {
+	if n > textSize {
+		return nil
+	}
+	if k := len(t.free); k > 0 {
+		b := t.free[k-1]
+		t.free = t.free[:k-1]
+		return b[:0]
+	}
+	if t.made == maxTexts {
+		return nil
+	}
+	t.made++
+	return make([]byte, 0, textSize)
+}
+
+// keep has idx hold b until release.
+func (t *texts) keep(idx uint32, b []byte) {
 	if t.busy == nil {
 		t.busy = map[uint32][]byte{}
 	}
 	t.release(idx)
-	var b []byte
-	switch n := len(t.free); {
-	case n > 0:
-		b, t.free = t.free[n-1], t.free[:n-1]
-	case t.made < maxTexts:
-		b = make([]byte, textSize)
-		t.made++
-	default:
-		return false
-	}
-	t.busy[idx] = append(b[:0], p...)
-	return true
+	t.busy[idx] = b
 }
 
 // tail returns the last n bytes of the reply of idx, all that can still be unacknowledged.

@@ -40,6 +40,10 @@ const (
 // ErrStopped is returned by Do when the worker has ended.
 var ErrStopped = errors.New("worker: stopped")
 
+// ErrNoText is returned by ConnectText when p is too long for a buffer, or all of
+// them hold text that is not acknowledged yet.
+var ErrNoText = errors.New("worker: no buffer for the text")
+
 // Source starts traffic. Poll is called once per round with the burst's clock;
 // it opens flows through w.Connect and returns when it wants to be called again
 // at the latest (0: at once, Never: only when something was received).
@@ -177,7 +181,14 @@ func (w *Worker) AddApp(cb Callbacks) (uint16, error) {
 
 // Listen has app accept connections; see handshake.Engine.Listen.
 func (w *Worker) Listen(addr wire.Addr, port, app uint16) error {
-	return w.engine.Listen(addr, port, app, w.apps[app].AutoClose)
+	cb := &w.apps[app]
+	if cb.FastOpen < 0 || cb.FastOpen > handshake.MaxFastOpen {
+		return fmt.Errorf("worker: Callbacks.FastOpen %d: want 0 (off) to %d flows", cb.FastOpen, handshake.MaxFastOpen)
+	}
+	if err := w.engine.Listen(addr, port, app, cb.AutoClose); err != nil || cb.FastOpen == 0 {
+		return err
+	}
+	return w.engine.FastOpen(addr, port, cb.FastOpen)
 }
 
 // Unlisten ends a listener; see handshake.Engine.Unlisten.
@@ -203,6 +214,31 @@ func (w *Worker) Connect(t *wire.Tuple, app uint16) (handshake.FlowID, error) {
 func (w *Worker) ConnectMany(t []wire.Tuple, app uint16, ids []handshake.FlowID) (n int, err error) {
 	return w.engine.ConnectMany(t, app, 0, ids)
 }
+
+// ConnectText opens a flow for app with text p, which it copies: on the SYN when
+// handshake.Config.FastOpenCache is set and the server has given us a cookie, else at
+// once behind the handshake; see handshake.Engine.ConnectText. p is at most
+// TextRoom bytes.
+func (w *Worker) ConnectText(t *wire.Tuple, app uint16, p []byte) (handshake.FlowID, error) {
+	if len(p) == 0 {
+		return w.engine.ConnectText(t, app, 0, 0)
+	}
+	b := w.texts.take(len(p))
+	if b == nil {
+		w.ctr.noText++
+		return handshake.FlowID{}, ErrNoText
+	}
+	id, err := w.engine.ConnectText(t, app, 0, len(p))
+	if err != nil {
+		w.texts.free = append(w.texts.free, b)
+		return id, err
+	}
+	w.texts.keep(id.Index(), append(b, p...))
+	return id, nil
+}
+
+// TextRoom is how many bytes ConnectText takes for a peer of the family of remote.
+func (w *Worker) TextRoom(remote wire.Addr) int { return min(w.engine.TextRoom(remote), textSize) }
 
 // ConnectRoom is how many Connects fit before frames must go out.
 func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
@@ -431,6 +467,10 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 		case handshake.EventEstablished:
 			if cb.Established != nil {
 				cb.Established(&w.flow)
+			}
+		case handshake.EventConfirmed:
+			if cb.Confirmed != nil {
+				cb.Confirmed(&w.flow)
 			}
 		case handshake.EventData:
 			if cb.Data != nil && w.hears(ev.Flow, false) {
