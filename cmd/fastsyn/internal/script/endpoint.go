@@ -63,6 +63,13 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 		}
 		cfg.Cookies = p
 	}
+	if c.ECN != "" {
+		m, err := handshake.ParseECNMode(c.ECN)
+		if err != nil {
+			return nil, err
+		}
+		cfg.ECN = m
+	}
 	secret, err := cookie.NewSecret([]byte("the scripts' secret, always same"))
 	if err != nil {
 		return nil, err

@@ -175,6 +175,9 @@ func (k *kernel) sysctls(dev string) error {
 	if c := k.set.Cookies; c != "" {
 		set["net/ipv4/tcp_syncookies"] = map[string]string{"never": "0", "pressure": "1", "always": "2"}[c]
 	}
+	if k.set.ECN != "" {
+		set["net/ipv4/tcp_ecn"] = map[string]string{"off": "0", "on": "1"}[k.set.ECN]
+	}
 	for name, v := range set {
 		if err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(v), 0); err != nil {
 			return fmt.Errorf("sysctl: %w", err)

@@ -156,6 +156,11 @@ func (p *parser) setting(val string) error {
 			return fmt.Errorf("cookies %q: want never, always or pressure", arg)
 		}
 		c.Cookies = arg
+	case name == "ecn":
+		if arg != "on" && arg != "off" {
+			return fmt.Errorf("ecn %q: want on (it is asked for) or off; without the line it is granted to who asks", arg)
+		}
+		c.ECN = arg
 	case name == "challenge-limit":
 		if arg != "on" {
 			return fmt.Errorf("challenge-limit %q: want on; without the line nothing is limited", arg)
@@ -172,7 +177,7 @@ func (p *parser) setting(val string) error {
 		}
 		c.PeerISS = uint32(n)
 	default:
-		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, challenge-limit, mss, mtu or peer-iss", name)
+		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, challenge-limit, mss, mtu or peer-iss", name)
 	}
 	return nil
 }

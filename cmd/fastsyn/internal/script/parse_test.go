@@ -93,6 +93,7 @@ func TestParseErrors(t *testing.T) {
 		{"set: timestamps on\n", `want "timestamps off"`},
 		{"set: cookies maybe\n", "want never, always or pressure"},
 		{"set: mss 5\n", "want a number from 88 to 1460"},
+		{"set: ecn maybe\n", "want on (it is asked for) or off"},
 		{"set: peer-iss -1\n", "0 to 0xffffffff"},
 		{"set: challenge-limit off\n", "want on"},
 		{"set: speed 9\n", `unknown setting "speed"; want timestamps`},

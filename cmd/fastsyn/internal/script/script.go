@@ -48,6 +48,7 @@ func (f Family) String() string { return [...]string{"v4", "v6"}[f] }
 type Settings struct {
 	NoTimestamps, NoSACK, NoWScale bool
 	Cookies                        string // "", never, always, pressure
+	ECN                            string // "", on, off
 	ChallengeLimit                 bool   // answers are limited to one in 500 ms; off: see the step "space"
 	MSS, MTU                       int    // 0: default
 	PeerISS                        uint32 // the peer's initial sequence number
