@@ -18,6 +18,7 @@ type answer struct {
 	tos, ttl     uint8
 	text         []byte
 	order        []string          // names of the options as they come
+	tfo          []byte            // cookie of Fast Open
 	opt          map[string]uint32 // mss, ws, sack, ts, ecr
 }
 
@@ -54,6 +55,8 @@ func readAnswer(frame []byte, p *wire.Packet, l *Link) (*answer, error) {
 			a.opt["ws"] = uint32(o.Data[0])
 		case o.Kind == wire.OptSACKPermitted && len(o.Data) == 0:
 			a.opt["sack"] = 0
+		case o.Kind == wire.OptFastOpen:
+			a.opt["tfo"], a.tfo = uint32(len(o.Data)), slices.Clone(o.Data)
 		case o.Kind == wire.OptTimestamps && len(o.Data) == 8:
 			a.opt["ts"], a.opt["ecr"] = be.Uint32(o.Data), be.Uint32(o.Data[4:])
 		}
@@ -112,6 +115,14 @@ func (a *answer) field(f *Field, fam Family, c *flow) string {
 	}
 	want := f.V[fam]
 	switch f.Name {
+	case "tfo":
+		switch {
+		case !ok || got == 0:
+			return "there is no cookie"
+		case f.Word == "cookie" && !slices.Equal(a.tfo, c.cookie):
+			return fmt.Sprintf("the cookie is %x, want %x", a.tfo, c.cookie)
+		}
+		return ""
 	case "order":
 		order := strings.Join(a.order, ",")
 		if order == "" {

@@ -3,6 +3,7 @@ package script
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
@@ -70,6 +71,7 @@ type outgoing struct {
 	seq, ack     uint32
 	first        uint32 // place of its text in the stream
 	ecr          uint32
+	cookie       []byte // of Fast Open, for the peer's address
 	seg          *Segment
 	fam          Family
 }
@@ -125,6 +127,17 @@ func (o *outgoing) options() ([]byte, error) {
 			b = append(b, 8, 10)
 			b = be.AppendUint32(b, uint32(v))
 			b = be.AppendUint32(b, o.ecr)
+		case "tfo":
+			c := f.Bytes
+			if f.Word != "" {
+				if c = slices.Clone(o.cookie); len(c) == 0 {
+					return nil, fmt.Errorf("tfo=%s: the endpoint has sent no cookie yet", f.Word)
+				}
+				if f.Word == "other" {
+					c[0] ^= 0xff
+				}
+			}
+			b = append(append(b, wire.OptFastOpen, byte(2+len(c))), c...)
 		case "nop":
 			b = append(b, 1)
 		case "eol":

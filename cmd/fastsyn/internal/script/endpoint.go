@@ -95,7 +95,11 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.own.Close(), e.far.Close())
 	}
-	if e.app, err = e.w.AddApp(e.callbacks()); err != nil {
+	cb := e.callbacks()
+	if c.FastOpen {
+		cb.FastOpen = 16
+	}
+	if e.app, err = e.w.AddApp(cb); err != nil {
 		return nil, errors.Join(err, e.Free())
 	}
 	return e, nil

@@ -20,6 +20,7 @@ const (
 	kindHex               // bytes
 	kindWord              // one of words
 	kindOrder             // option names in the order of the wire
+	kindTFO               // cookie, other, or bytes
 )
 
 // spec describes a field.
@@ -44,6 +45,7 @@ var specs = map[string]spec{
 	"sack": {kind: kindNone, inject: true, await: true},
 	"ts":   {kind: kindNum, max: max32, inject: true, await: true, bare: true},
 	"ecr":  {kind: kindEcho, max: max32, inject: true, await: true},
+	"tfo":  {kind: kindTFO, inject: true, await: true, bare: true},
 	"nop":  {kind: kindNone, inject: true},
 	"eol":  {kind: kindNone, inject: true},
 	"opt":  {kind: kindHex, inject: true},
@@ -101,9 +103,9 @@ func parseField(text string, await bool) (Field, error) {
 			return f, fmt.Errorf("%q: \"!name\", without a value, is for segments expected back; leave the field out instead", text)
 		}
 		switch name {
-		case "mss", "ws", "sack", "ts":
+		case "mss", "ws", "sack", "ts", "tfo":
 		default:
-			return f, fmt.Errorf("%q: only the options mss, ws, sack and ts can be absent", text)
+			return f, fmt.Errorf("%q: only the options mss, ws, sack, ts and tfo can be absent", text)
 		}
 	}
 	f.Name = name
@@ -122,7 +124,7 @@ func parseField(text string, await bool) (Field, error) {
 	}
 	if !has {
 		// Expected options may be named without a value: any will do.
-		if await && s.bare {
+		if s.bare && (await || s.kind == kindTFO) {
 			return f, nil
 		}
 		return f, fmt.Errorf("%s needs a value; write %s=…", name, name)
@@ -138,6 +140,20 @@ func (f *Field) set(s spec, val string, await bool) error {
 			return fmt.Errorf("%s=%s: want 1 to 40 bytes in hex, such as 1e04beef%s", f.Name, val, map[bool]string{true: ", a multiple of 4"}[f.Name == "ipopt"])
 		}
 		f.Bytes = b
+		return nil
+	case kindTFO:
+		f.Word = val
+		switch {
+		case val == "cookie" || val == "other" && !await:
+			return nil
+		case await:
+			return fmt.Errorf("tfo=%s: want cookie, or no value", val)
+		}
+		b, err := hex.DecodeString(val)
+		if err != nil || len(b) == 0 || len(b) > 18 {
+			return fmt.Errorf("tfo=%s: want cookie, other, or bytes in hex, at most 18", val)
+		}
+		f.Word, f.Bytes = "", b
 		return nil
 	case kindWord:
 		if !slices.Contains(s.words, val) {

@@ -178,6 +178,9 @@ func (k *kernel) sysctls(dev string) error {
 	if k.set.ECN != "" {
 		set["net/ipv4/tcp_ecn"] = map[string]string{"off": "0", "on": "1"}[k.set.ECN]
 	}
+	if k.set.FastOpen {
+		set["net/ipv4/tcp_fastopen"] = "2" // as a server
+	}
 	for name, v := range set {
 		if err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(v), 0); err != nil {
 			return fmt.Errorf("sysctl: %w", err)

@@ -161,6 +161,11 @@ func (p *parser) setting(val string) error {
 			return fmt.Errorf("ecn %q: want on (it is asked for) or off; without the line it is granted to who asks", arg)
 		}
 		c.ECN = arg
+	case name == "fastopen":
+		if arg != "on" {
+			return fmt.Errorf("fastopen %q: want on; it is off without the line", arg)
+		}
+		c.FastOpen = true
 	case name == "challenge-limit":
 		if arg != "on" {
 			return fmt.Errorf("challenge-limit %q: want on; without the line nothing is limited", arg)
@@ -177,7 +182,7 @@ func (p *parser) setting(val string) error {
 		}
 		c.PeerISS = uint32(n)
 	default:
-		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, challenge-limit, mss, mtu or peer-iss", name)
+		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, mss, mtu or peer-iss", name)
 	}
 	return nil
 }

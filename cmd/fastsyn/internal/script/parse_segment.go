@@ -97,7 +97,7 @@ func (s *Segment) fields(words []string, await bool) error {
 // repeatable reports whether a field is an option, which a segment may carry twice.
 func repeatable(name string) bool {
 	switch name {
-	case "mss", "ws", "sack", "ts", "nop", "eol", "opt":
+	case "mss", "ws", "sack", "ts", "nop", "eol", "opt", "tfo":
 		return true
 	}
 	return false

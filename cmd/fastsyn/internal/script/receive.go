@@ -132,6 +132,9 @@ func (r *runner) take(a *answer) string {
 	show := a.show(f)
 	r.note("<-- %s", show)
 	r.heard = append(r.heard, heard{a, time.Now()})
+	if len(a.tfo) > 0 {
+		r.tfo[a.dst] = a.tfo
+	}
 	if ts, ok := a.opt["ts"]; ok {
 		if !f.heardTS {
 			f.tsFirst, f.heardTS = ts, true

@@ -36,6 +36,7 @@ type flow struct {
 	known           bool
 	tsFirst, tsLast uint32 // TSvals of the endpoint
 	heardTS         bool
+	cookie          []byte // of Fast Open, that the peer has
 	sent, got       uint32 // places in the streams: written by the endpoint's application, read by it
 }
 
@@ -50,8 +51,9 @@ type runner struct {
 	sub   Subject
 	link  Link
 	flows map[key]*flow
-	home  key // where segments belong that name no ports
-	cur   key // where the last one belonged
+	tfo   map[wire.Addr][]byte // cookies by peer
+	home  key                  // where segments belong that name no ports
+	cur   key                  // where the last one belonged
 	heard []heard
 	echo  uint16
 	mark  map[string]uint64 // outcomes before the last injected segment
@@ -63,7 +65,7 @@ type runner struct {
 // and what went over the wire until then.
 func Run(s *Script, fam Family, sub Subject, link Link) error {
 	home := key{link.Peer[fam], link.Endpoint[fam], PeerPort, EndpointPort}
-	r := &runner{s: s, fam: fam, sub: sub, link: link, flows: map[key]*flow{}, home: home, cur: home}
+	r := &runner{s: s, fam: fam, sub: sub, link: link, flows: map[key]*flow{}, tfo: map[wire.Addr][]byte{}, home: home, cur: home}
 	if err := r.quiet(); err != nil { // also resolves addresses, so that nothing waits for ARP or NDP later
 		return r.failed(0, "before the first step", err)
 	}
@@ -177,6 +179,7 @@ func (r *runner) inject(s *Segment, icmp string) error {
 			o.ecr += f.tsLast
 		}
 	}
+	o.cookie = r.tfo[o.src]
 	r.mark = r.sub.Outcomes()
 	var frame []byte
 	var err error
@@ -229,6 +232,7 @@ func (r *runner) expect(want *Segment) error {
 			msg = fmt.Sprintf("it goes from %v:%d to %v:%d, want from %v:%d to %v:%d",
 				k.endpoint, k.endpointPort, k.peer, k.peerPort, at.endpoint, at.endpointPort, at.peer, at.peerPort)
 		}
+		f.cookie = r.tfo[k.peer]
 		if msg == "" {
 			msg = a.compare(want, r.fam, f)
 		}

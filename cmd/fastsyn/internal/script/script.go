@@ -49,6 +49,7 @@ type Settings struct {
 	NoTimestamps, NoSACK, NoWScale bool
 	Cookies                        string // "", never, always, pressure
 	ECN                            string // "", on, off
+	FastOpen                       bool   // listeners take text on SYNs
 	ChallengeLimit                 bool   // answers are limited to one in 500 ms; off: see the step "space"
 	MSS, MTU                       int    // 0: default
 	PeerISS                        uint32 // the peer's initial sequence number

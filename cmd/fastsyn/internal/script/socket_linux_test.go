@@ -41,6 +41,11 @@ func (k *kernel) Listen(port uint16) (err error) {
 	if err := unix.Bind(k.listener, k.sockaddr(k.link.Endpoint[k.fam], port)); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
+	if k.set.FastOpen {
+		if err := unix.SetsockoptInt(k.listener, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 16); err != nil {
+			return fmt.Errorf("TCP_FASTOPEN: %w", err)
+		}
+	}
 	return unix.Listen(k.listener, 64)
 }
 
