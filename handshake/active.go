@@ -27,8 +27,10 @@ func (e *Engine) Connect(t *wire.Tuple, app, path uint16) (FlowID, error) {
 	if len(e.out) == cap(e.out) {
 		return FlowID{}, ErrOutputFull
 	}
-	sum := *e.sumTuple(t) // a copy: alloc may hash the tuple of a record that makes room
-	return e.connect(t, &sum, app, path)
+	m := &e.many // not e.one: alloc may hash the tuple of a record that makes room
+	gather(&m.tup[0], t)
+	m.sum[0] = e.hasher.SumOne(&m.tup[0])
+	return e.connect(t, &m.sum[0], app, path)
 }
 
 // ConnectMany is Connect for up to MaxBurst tuples at once, for load generators:

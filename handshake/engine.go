@@ -60,13 +60,14 @@ type Engine struct {
 	hasher *cookie.Hasher
 	arena  *hugepages.Arena
 
-	recs    []record
-	addr6   []addrs6
-	tab     table
-	fresh   uint32 // first record never used
-	free    uint32 // list through record.next
-	limbo   uint32 // removed in this burst
-	sweepAt uint32 // next record that the sweep of Unlisten looks at, 0: none
+	recs  []record
+	addr6 []addrs6
+	tab   table
+	fresh uint32 // first record never used
+	free  uint32 // list through record.next
+	// Removed in this burst: a list, and its last record while there is one.
+	limbo, limboEnd uint32
+	sweepAt         uint32 // next record that the sweep of Unlisten looks at, 0: none
 
 	timers    timers
 	listeners listeners
@@ -103,12 +104,12 @@ type Engine struct {
 	events []Event
 	out    []Out
 
-	cand   [MaxBurst]uint32 // see find
-	found  uint32           // table.inserts when find looked
-	reused bool             // a record removed since then was given out again
+	cand   [MaxBurst]uint32  // see find
+	made   [madeWords]uint64 // filter of the hashes that flows were made for since find
+	reused bool              // a record removed since then was given out again
 	nmint  int
 	one    cookie.Sum // of sumTuple
-	many   struct {   // of ConnectMany, which runs between bursts or within one
+	many   struct {   // of Connect and ConnectMany, which run between bursts or within one
 		tup [MaxBurst]cookie.Tuple
 		sum [MaxBurst]cookie.Sum
 	}
@@ -236,13 +237,10 @@ func (e *Engine) Events() []Event { return e.events }
 // EndBurst forgets the events and lets the records of closed flows be reused.
 func (e *Engine) EndBurst() {
 	e.events = e.events[:0]
-	for idx := e.limbo; idx != 0; {
-		next := e.recs[idx].next
-		e.recs[idx].next = e.free
-		e.free = idx
-		idx = next
+	if e.limbo != 0 {
+		e.recs[e.limboEnd].next = e.free
+		e.free, e.limbo = e.limbo, 0
 	}
-	e.limbo = 0
 }
 
 // Output returns the segments the engine wants to send, oldest first. After

@@ -2,12 +2,31 @@ package handshake
 
 import "github.com/fastsyn/fastsyn/dataplane/wire"
 
+// shallowFlows is how many flows, with their part of the table, surely lie in a cache.
+const shallowFlows = 1 << 13
+
+// madeWords is the size of a filter of the flows that a burst makes.
+const madeWords = 16
+
 // find looks up the whole burst, whose sums are ready, before anything of it is
-// decided. It goes in steps of which each does all loads of one kind: a table of
-// millions of flows answers each from memory, and what is asked for at
-// once arrives at once. It leaves in cand the record of each segment, 0 for none,
-// with all that decide reads or writes of it in the cache.
+// decided, and leaves in cand the record of each segment, 0 for none.
 func (e *Engine) find(segs []*wire.Segment) {
+	e.made, e.reused = [madeWords]uint64{}, false
+	if e.flows > shallowFlows {
+		e.findDeep(segs)
+		return
+	}
+	sum, cand := e.sum[:len(segs)], e.cand[:len(segs)]
+	for i := range sum {
+		cand[i] = e.lookup(sum[i].Hash, &segs[i].Tuple)
+	}
+}
+
+// findDeep is find for a table of millions of flows, which answers each from memory.
+// It goes in steps of which each does all loads of one kind, so that what is asked
+// for at once arrives at once, and has all that decide reads or writes of a
+// record in the cache.
+func (e *Engine) findDeep(segs []*wire.Segment) {
 	sum, cand := e.sum[:len(segs)], e.cand[:len(segs)]
 	sink, v6 := uint64(0), uint64(0)
 	for i := range sum {
@@ -46,7 +65,6 @@ func (e *Engine) find(segs []*wire.Segment) {
 		}
 	}
 	e.sink += sink
-	e.found, e.reused = e.tab.inserts, false
 }
 
 // lookup returns the record of t, whose hash is given, 0 for none.
@@ -67,16 +85,19 @@ func (e *Engine) lookup(hash uint64, t *wire.Tuple) uint32 {
 	return 0
 }
 
+// note enters the hash of a flow into the filter of those made since find.
+func (e *Engine) note(hash uint64) { e.made[hash>>6%madeWords] |= 1 << (hash & 63) }
+
 // current returns the record that segment i of the burst belongs to by now, 0
 // for none: segments before it may have made it, removed it or taken its place.
 func (e *Engine) current(i int, t *wire.Tuple) uint32 {
-	idx := e.cand[i]
+	idx, hash := e.cand[i], e.sum[i].Hash
 	if idx == 0 {
-		if e.found == e.tab.inserts {
+		if e.made[hash>>6%madeWords]&(1<<(hash&63)) == 0 {
 			return 0
 		}
 	} else if e.recs[idx].state > Closed && !e.reused {
 		return idx
 	}
-	return e.lookup(e.sum[i].Hash, t)
+	return e.lookup(hash, t)
 }

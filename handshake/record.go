@@ -179,6 +179,7 @@ func (e *Engine) alloc(t *wire.Tuple, hash uint64) uint32 {
 		r.next, e.free = e.free, idx
 		return 0
 	}
+	e.note(hash)
 	e.flows++
 	return idx
 }
@@ -200,6 +201,9 @@ func (e *Engine) removeHashed(idx uint32, hash uint64) {
 	}
 	e.tab.remove(hash, idx)
 	r.state = Closed
+	if e.limbo == 0 {
+		e.limboEnd = idx
+	}
 	r.next = e.limbo
 	e.limbo = idx
 	e.flows--

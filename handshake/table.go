@@ -65,7 +65,6 @@ func (b *bucket) passed() bool { return b.meta[1] >= overOne }
 // of buckets; the tag from the lower ones.
 type table struct {
 	buckets []bucket
-	inserts uint32 // so far: whether a miss may have become a hit
 }
 
 // tableBuckets is the bucket count for n records.
@@ -117,7 +116,6 @@ func (t *table) insert(hash uint64, idx uint32) bool {
 			for ; home != i; home = t.after(home) {
 				t.buckets[home].meta[1] += overOne
 			}
-			t.inserts++
 			return true
 		}
 		i = t.after(i)
