@@ -99,6 +99,14 @@ func (q *queue) Detach() {
 	}
 }
 
+// The end of a fs_frame has the layout of a Meta, and is copied as one word;
+// these fail to compile otherwise.
+const (
+	_ = uint(unsafe.Offsetof(dataplane.Meta{}.VLAN) - (unsafe.Offsetof(C.struct_fs_frame{}.vlan) - unsafe.Offsetof(C.struct_fs_frame{}.hash)))
+	_ = uint((unsafe.Offsetof(C.struct_fs_frame{}.flags) - unsafe.Offsetof(C.struct_fs_frame{}.hash)) - unsafe.Offsetof(dataplane.Meta{}.Flags))
+	_ = uint(unsafe.Sizeof(C.struct_fs_frame{}) - unsafe.Offsetof(C.struct_fs_frame{}.hash) - unsafe.Sizeof(dataplane.Meta{}))
+)
+
 // Rx lends frames: those that other queues have received for this one, then the device's.
 func (q *queue) Rx(b *dataplane.Batch) int {
 	b.N = 0
@@ -119,7 +127,7 @@ func (q *queue) Rx(b *dataplane.Batch) int {
 	for i := range in {
 		f := &in[i]
 		data[i] = unsafe.Slice((*byte)(unsafe.Pointer(f.data)), int(f.cap))[:f.len]
-		meta[i] = dataplane.Meta{Hash: uint32(f.hash), VLAN: uint16(f.vlan), Flags: dataplane.MetaFlags(f.flags)}
+		meta[i] = *(*dataplane.Meta)(unsafe.Pointer(&f.hash))
 		handle[i] = uint64(f.mbuf)
 		bytes += uint64(f.len)
 	}
