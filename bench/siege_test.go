@@ -1,0 +1,302 @@
+package bench
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/impair"
+	"github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// siege is a server at one end of a loop wire, and at the other a client worker
+// and a flood that share the one queue, as they would share an uplink. All frames
+// are whole: encoded, sent, parsed and summed.
+type siege struct {
+	server, client *worker.Worker
+	people         *people
+	mob            *mob
+	serverPort     dataplane.Port
+	clientPort     mobPort
+	ring           *cookie.Ring
+	accepted       uint64
+	strangers      uint64 // accepted, from where the flood claims to come
+	now            int64  // virtual clock, or when live ones began
+}
+
+const (
+	siegeStart  = int64(1_700_000_000_000_000_000)
+	siegeServer = uint32(10<<24 | 1)
+	siegeFlood  = uint32(96 << 24) // and what follows
+	siegePeople = uint32(10<<24 | 64<<16)
+)
+
+type siegeConfig struct {
+	engine handshake.Config // of the server
+	// prefixes is how many /24 the flood's sources come from, at most 2^20.
+	prefixes int
+	wire     loop.Config
+	// delay is one way, give or take a fifth; 0: none.
+	delay time.Duration
+	live  bool // the workers run by the machine's clock
+}
+
+func newSiege(tb testing.TB, c siegeConfig) *siege {
+	tb.Helper()
+	s := &siege{now: siegeStart}
+	clock := func() int64 { return s.now }
+	if c.live {
+		start := time.Now()
+		base := start.UnixNano()
+		clock = func() int64 { return base + int64(time.Since(start)) }
+		s.now = base
+	}
+	secret, err := cookie.NewSecret([]byte("0123456789abcdef0123456789abcdef"))
+	require.NoError(tb, err)
+	s.ring, err = cookie.NewRing(secret, time.Unix(0, s.now), cookie.RingConfig{})
+	require.NoError(tb, err)
+
+	near, far, err := loop.Pair(c.wire)
+	require.NoError(tb, err)
+	if c.delay > 0 {
+		far, err = impair.New(far, impair.Config{
+			Delay: c.delay, Jitter: c.delay / 5, Dir: impair.DirBoth, Store: 4096, Seed: 5, Now: func() time.Time { return time.Unix(0, s.now) },
+		})
+		require.NoError(tb, err)
+	}
+	s.serverPort = near
+	s.mob = newMob(tb, far.Queue(0), [6]byte(far.Info().MAC), [6]byte(near.Info().MAC), c.prefixes, clock)
+	s.people = newPeople(clock)
+
+	mk := func(port dataplane.Port, addr string, pools []netip.Prefix, e handshake.Config, src worker.Source) *worker.Worker {
+		net, err := worker.NewNet([6]byte(port.Info().MAC), []netip.Prefix{netip.MustParsePrefix(addr)}, pools, nil)
+		require.NoError(tb, err)
+		h, err := secret.Hasher()
+		require.NoError(tb, err)
+		w, err := worker.New(worker.Config{
+			Port: port, Net: net, Engine: e, Hasher: h, Ring: s.ring, Clock: clock, CPU: -1, Polling: worker.Busy, Source: src,
+		})
+		require.NoError(tb, err)
+		return w
+	}
+	s.server = mk(near, "10.0.0.1/24", nil, c.engine, nil)
+	app, err := s.server.AddApp(worker.Callbacks{
+		Established: func(f *worker.Flow) {
+			if f.Tuple().Remote.V4() >= siegeFlood {
+				s.strangers++
+			}
+			s.accepted++
+		},
+		AutoClose: true,
+	})
+	require.NoError(tb, err)
+	require.NoError(tb, s.server.Listen(wire.Addr{}, serverPort, app))
+	s.clientPort = mobPort{far, s.mob}
+	s.client = mk(s.clientPort, "10.0.0.2/24", []netip.Prefix{netip.MustParsePrefix("10.64.0.0/16")}, handshake.Config{MaxFlows: peopleFlows, TimeWait: -1}, s.people)
+	s.people.app, err = s.client.AddApp(s.people.callbacks())
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		require.NoError(tb, s.server.Free())
+		require.NoError(tb, s.client.Free())
+		require.NoError(tb, near.Close())
+		require.NoError(tb, far.Close())
+	})
+	return s
+}
+
+// people are honest clients, each of a /24 with others: they open on a schedule,
+// and close as soon as they are connected. An open is served when the flow has
+// ended in order at the client, which takes that the server had accepted it; the
+// FIN is repeated as the SYN is, so a lost ACK only costs time. Time counts from when
+// the open was due.
+type people struct {
+	clock  func() int64
+	app    uint16
+	pace   pace
+	left   int // opens that may still begin
+	next   uint32
+	due    []int64 // by flow index
+	opened *latency
+	served *latency
+	ctr    peopleCounters
+}
+
+// peopleCounters: begun = served + failed + those still at it.
+type peopleCounters struct{ begun, opened, served, failed uint64 }
+
+const peopleFlows = 1 << 15
+
+func newPeople(clock func() int64) *people {
+	return &people{clock: clock, due: make([]int64, peopleFlows+1), opened: newLatency(), served: newLatency()}
+}
+
+// come has n more opens begin, rate per second from now on.
+func (p *people) come(n int, rate float64, now int64) {
+	p.left, p.pace = n, newPace(rate, 0, 1, now)
+}
+
+func (p *people) inflight() uint64 { return p.ctr.begun - p.ctr.served - p.ctr.failed }
+
+// Poll implements worker.Source.
+func (p *people) Poll(w *worker.Worker, now int64) int64 {
+	server := wire.Addr4(siegeServer)
+	if known, _, _ := w.Resolve(server); !known || p.left == 0 {
+		return now + hopRetry
+	}
+	for n := min(p.pace.due(now), p.left, w.ConnectRoom()-outputGap); n > 0; n-- {
+		t := wire.Tuple{
+			Local: wire.Addr4(siegePeople + p.next%250<<8 + 1 + p.next/250%250), LocalPort: uint16(1024 + p.next%60000),
+			Remote: server, RemotePort: serverPort,
+		}
+		p.next++
+		id, err := w.Connect(&t, p.app)
+		if err != nil { // all places taken: it stays due
+			break
+		}
+		p.due[id.Index()] = p.pace.intended()
+		p.pace.done++
+		p.left--
+		p.ctr.begun++
+	}
+	return now
+}
+
+func (p *people) callbacks() worker.Callbacks {
+	return worker.Callbacks{
+		Established: func(f *worker.Flow) {
+			p.ctr.opened++
+			p.opened.record(p.clock() - p.due[f.ID().Index()])
+			f.Close()
+		},
+		Closed: func(f *worker.Flow, why handshake.CloseReason) {
+			if why != handshake.ReasonDone {
+				p.ctr.failed++
+				return
+			}
+			p.ctr.served++
+			p.served.record(p.clock() - p.due[f.ID().Index()])
+		},
+		AutoClose: true,
+	}
+}
+
+// within is the share of n that l says took at most d.
+func (l *latency) within(d time.Duration, n uint64) float64 {
+	l.settle()
+	sum := int64(0)
+	for _, bar := range l.h.Distribution() {
+		if bar.To <= int64(d) {
+			sum += bar.Count
+		}
+	}
+	return float64(sum) / float64(n)
+}
+
+// quantiles returns the median and the 99th percentile.
+func (l *latency) quantiles() (p50, p99 time.Duration) {
+	l.settle()
+	return time.Duration(l.h.ValueAtQuantile(50)), time.Duration(l.h.ValueAtQuantile(99))
+}
+
+// mob is a queue with a flood on it: the other user of the wire. Answers to the
+// flood are taken out and verified before the worker that has the queue sees them.
+type mob struct {
+	dataplane.Queue
+	flood *flood
+	pace  pace // of a live flood, which is sent before receiving
+	clock func() int64
+
+	tx, in, drop *dataplane.Batch
+	pk           []wire.Packet
+	segs         []*wire.Segment
+	asked, sent  uint64 // SYNs, and those that the wire took
+	heard, bytes uint64 // answers to them
+	more         bool   // the last Rx found something, perhaps nothing for the worker
+}
+
+// mobPort is the port with that queue.
+type mobPort struct {
+	dataplane.Port
+	q *mob
+}
+
+// Queue implements dataplane.Port.
+func (p mobPort) Queue(int) dataplane.Queue { return p.q }
+
+// Unwrap returns the port below.
+func (p mobPort) Unwrap() dataplane.Port { return p.Port }
+
+// Stats implements dataplane.Port: what the worker was lent.
+func (p mobPort) Stats(i int) dataplane.Stats {
+	s := p.Port.Stats(i)
+	s.RxFrames -= p.q.heard
+	s.RxBytes -= p.q.bytes
+	return s
+}
+
+func newMob(tb testing.TB, q dataplane.Queue, own, server [6]byte, prefixes int, clock func() int64) *mob {
+	tb.Helper()
+	m := &mob{
+		Queue: q, clock: clock, tx: dataplane.NewBatch(), in: dataplane.NewBatch(), drop: dataplane.NewBatch(),
+		pk: make([]wire.Packet, dataplane.BatchSize), segs: make([]*wire.Segment, 0, dataplane.BatchSize),
+	}
+	to := wire.Addr4(siegeServer)
+	j := &job{cfg: Config{Concurrency: 4096}, workers: 1, remote: to, port: serverPort, fail: make(chan error, 1)}
+	m.flood = newFlood(j, 0, wire.Addr4(siegeFlood), 0, nil, 1)
+	m.flood.first, m.flood.hosts = 0, uint64(prefixes)<<8
+	m.flood.link = wire.Link{Dst: server, Src: own}
+	require.NoError(tb, m.flood.template())
+	return m
+}
+
+// send has n SYNs go out.
+func (m *mob) send(n int, now int64) {
+	for n > 0 {
+		k := m.Blank(m.tx, min(n, dataplane.BatchSize))
+		if k == 0 {
+			return
+		}
+		m.flood.Send(now, m.tx)
+		m.asked += uint64(k)
+		m.sent += uint64(m.Settle(m.tx))
+		n -= k
+	}
+}
+
+// Rx implements dataplane.Queue.
+func (m *mob) Rx(b *dataplane.Batch) int {
+	b.N = 0
+	now := m.clock()
+	if m.pace.interval != 0 {
+		n := min(m.pace.due(now), 4*dataplane.BatchSize)
+		m.pace.done += uint64(n)
+		m.send(n, now)
+	}
+	m.more = m.Queue.Rx(m.in) > 0
+	m.segs = m.segs[:0]
+	for i, d := range m.in.Data[:m.in.N] {
+		to := b
+		if len(d) >= 34 && d[12] == 8 && d[13] == 0 && d[30] >= byte(siegeFlood>>24) {
+			to = m.drop
+			m.heard++
+			m.bytes += uint64(len(d))
+			p := &m.pk[len(m.segs)]
+			if wire.Parse(d, false, p) == wire.OK && p.Kind == wire.KindTCP {
+				m.segs = append(m.segs, &p.Seg)
+			}
+		}
+		to.Data[to.N], to.Meta[to.N], to.Handle[to.N], to.Verdict[to.N] = d, m.in.Meta[i], m.in.Handle[i], dataplane.Drop
+		to.N++
+	}
+	m.in.N = 0
+	m.flood.Receive(now, m.segs)
+	m.Settle(m.drop)
+	return b.N
+}

@@ -1,0 +1,298 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// tick lets d pass, with n SYNs of the flood in it, before and after what the
+// client sends; then the server has rounds bursts, or as many as it wants.
+func (s *siege) tick(rng *rand.Rand, d time.Duration, n, rounds int) {
+	s.now += int64(d)
+	s.ring.Advance(time.Unix(0, s.now))
+	before := 0
+	if n > 0 {
+		before = rng.IntN(n + 1)
+	}
+	s.mob.send(before, s.now)
+	for s.client.Step() || s.mob.more {
+	}
+	s.mob.send(n-before, s.now)
+	for i := 0; (rounds == 0 || i < rounds) && s.server.Step(); i++ {
+	}
+}
+
+// settle lets what is on the wire arrive, and ends without any frame on it.
+func (s *siege) settle(rng *rand.Rand, d time.Duration) {
+	for range 50 {
+		s.tick(rng, d, 0, 0)
+	}
+	for s.client.Step() || s.mob.more || s.server.Step() {
+	}
+}
+
+// closes checks every sum there is, once nothing is on the wire any more.
+func (s *siege) closes(t *testing.T) (server, client handshake.Counters) {
+	t.Helper()
+	a, b := s.server.Snapshot(), s.client.Snapshot()
+	require.Empty(t, a.Check())
+	require.Empty(t, b.Check())
+	require.Empty(t, a.RxDrops, "all that arrived was understood, and for the server")
+	require.Empty(t, b.RxDrops)
+	require.Empty(t, a.TxDrops)
+	require.Zero(t, a.CallbackPanics)
+	require.Zero(t, s.strangers, "accepted from where the flood claims to come")
+	census, err := loop.Audit(s.serverPort)
+	require.NoError(t, err)
+	require.Zero(t, census.Wire)
+	require.Zero(t, census.Lent)
+
+	near, far := s.serverPort.Stats(0), s.clientPort.Port.Stats(0)
+	require.Equal(t, far.TxFrames, near.RxFrames, "what the wire took has arrived")
+	require.Equal(t, near.TxFrames, far.RxFrames)
+	require.Equal(t, near.TxFrames, b.Frames+s.mob.heard)
+	require.Zero(t, near.TxFull+near.TxErrors+far.TxErrors)
+
+	f := &s.mob.flood.ctr
+	require.Equal(t, f.sent, s.mob.asked)
+	require.GreaterOrEqual(t, far.TxFull, s.mob.asked-s.mob.sent)
+	// Each answer to the flood acknowledges what was sent from there, but for challenges to a source drawn again while half-open.
+	require.LessOrEqual(t, f.bad, min(a.Engine.Outcome[handshake.AnsweredChallenge], 1+f.sent/10_000))
+	require.Equal(t, s.mob.heard, f.answered+f.reset+f.repeated+f.late+f.bad)
+	require.Equal(t, s.people.ctr.begun, b.Engine.Attempted)
+	require.Equal(t, s.people.ctr.served, b.Engine.Done)
+	require.Equal(t, s.accepted, a.Engine.Accepted)
+	require.GreaterOrEqual(t, s.accepted, s.people.ctr.served)
+	return a.Engine, b.Engine
+}
+
+// A table of 256 half-opens and round trips of 20 ms carry 12.8 opens a millisecond, by
+// Little's law. The flood is ten times that; honest clients open 2 a millisecond.
+func TestFLD_008_GoodClientsOnOneWire(t *testing.T) {
+	const (
+		half, tenfold = 256, 128
+		wide, narrow  = 1 << 20, 16 // source prefixes of the flood
+		ms            = time.Millisecond
+	)
+	source := handshake.Limit{PerSecond: 200, Burst: 50}
+	for _, c := range []struct {
+		name        string
+		policy      handshake.CookiePolicy
+		flood       handshake.FloodConfig
+		rate        int // SYNs of the flood in a millisecond
+		prefixes    int
+		least, most float64 // share of honest opens served within a second
+	}{
+		{"no flood", handshake.CookiesNever, handshake.FloodConfig{}, 0, wide, 1, 1},
+		{"pressure", handshake.CookiesPressure, handshake.FloodConfig{}, tenfold, wide, 0.999, 1},
+		{"always", handshake.CookiesAlways, handshake.FloodConfig{}, tenfold, wide, 0.999, 1},
+		{"pressure and eviction", handshake.CookiesPressure, handshake.FloodConfig{EvictOldest: true}, tenfold, wide, 0.999, 1},
+		{"source limit and eviction, narrow flood", handshake.CookiesNever, handshake.FloodConfig{Source: source, EvictOldest: true}, tenfold, narrow, 0.999, 1},
+		{"source cookies, narrow flood", handshake.CookiesPressure, handshake.FloodConfig{Source: source, SourceCookies: true}, tenfold, narrow, 0.999, 1},
+		{"all of it", handshake.CookiesPressure, handshake.FloodConfig{
+			Source: source, SourceCookies: true, EvictOldest: true, Resets: handshake.Limit{PerSecond: 1000}, SilentBadCookies: true,
+		}, tenfold, wide, 0.999, 1},
+		{"eviction, half of what the table carries", handshake.CookiesNever, handshake.FloodConfig{EvictOldest: true}, tenfold / 20, wide, 0.999, 1},
+		// What does not help, so that the test is seen to fail where it should.
+		{"none", handshake.CookiesNever, handshake.FloodConfig{}, tenfold, wide, 0, 0.05},
+		{"eviction alone", handshake.CookiesNever, handshake.FloodConfig{EvictOldest: true}, tenfold, wide, 0, 0.05},
+		{"source limit alone, narrow flood", handshake.CookiesNever, handshake.FloodConfig{Source: source}, tenfold, narrow, 0, 0.05},
+		{"a limit of all alone", handshake.CookiesNever, handshake.FloodConfig{SYN: handshake.Limit{PerSecond: 10_000}}, tenfold, wide, 0, 0.25},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opens := 1000
+			if testing.Short() {
+				opens = 200
+			}
+			s := newSiege(t, siegeConfig{
+				engine:   handshake.Config{MaxFlows: 2048, MaxHalfOpen: half, Cookies: c.policy, Flood: c.flood},
+				prefixes: c.prefixes, delay: 10 * ms,
+			})
+			rng := rand.New(rand.NewPCG(1, 2))
+			memory := s.server.Snapshot().Memory
+			for range 200 { // the flood is well under way when the first client comes
+				s.tick(rng, ms, c.rate, 0)
+			}
+			s.people.come(opens, 2000, s.now)
+			for range opens / 2 {
+				s.tick(rng, ms, c.rate, 0)
+				e := s.server.Engine()
+				require.LessOrEqual(t, e.HalfOpen, uint64(half))
+				require.Empty(t, e.Check())
+			}
+			if !raceBuild {
+				require.Zero(t, testing.AllocsPerRun(100, func() { s.tick(rng, ms, c.rate, 0) }), "neither end, nor the flood")
+			}
+			for range 1000 { // it goes on while the last ones try
+				s.tick(rng, ms, c.rate, 0)
+			}
+			share, n := s.people.served.within(time.Second, uint64(opens)), s.people.ctr
+			p50, p99 := s.people.opened.quantiles()
+			s.settle(rng, ms)
+			srv, _ := s.closes(t)
+			t.Logf("%d SYNs of the flood, %d honest opens: %.4f served within 1 s; connected p50 %v, p99 %v; cookies %d, by prefix %d, evicted %d, dropped %d; %d half-open",
+				s.mob.sent, opens, share, p50, p99, srv.Cookies, srv.SourceCookies, srv.HalfOpenEvicted, srv.SynDropped, srv.HalfOpen)
+			require.EqualValues(t, opens, n.begun)
+			require.GreaterOrEqual(t, share, c.least)
+			require.LessOrEqual(t, share, c.most)
+			require.Equal(t, memory, s.server.Snapshot().Memory)
+			require.Equal(t, s.mob.asked, s.mob.sent, "the wire is not what this is about")
+			require.Zero(t, s.clientPort.Stats(0).TxFull)
+			if c.least > 0 {
+				require.LessOrEqual(t, p99, 30*ms)
+				require.Zero(t, n.failed)
+			}
+		})
+	}
+}
+
+// The wire brings more than the server takes: 64 frames each 10 ms, with room for 128
+// that wait. What finds no room is lost, whoever sent it, before any policy can see it, so a
+// client gets through by repeating itself. Of frames offered at x times what is taken 1/x
+// pass; a SYN is sent at 0, 1, 3, 7, 15, 31 and 63 s.
+func TestFLD_008_WireOverflows(t *testing.T) {
+	const (
+		takes = 64
+		d     = 10 * time.Millisecond
+	)
+	if testing.Short() {
+		t.Skip("80 s of virtual time, and 6 million frames")
+	}
+	for _, c := range []struct {
+		name   string
+		policy handshake.CookiePolicy
+		rate   int // SYNs of the flood in 10 ms
+		served float64
+	}{
+		{"just enough, always", handshake.CookiesAlways, takes - 8, 1},
+		{"x 1.25, always", handshake.CookiesAlways, takes * 5 / 4, 0.999},
+		{"x 2, always", handshake.CookiesAlways, takes * 2, 0.97},
+		{"x 2, pressure", handshake.CookiesPressure, takes * 2, 0.97},
+		{"x 10, always", handshake.CookiesAlways, takes * 10, 0.25}, // the ACK has to get through as well, and there are no 0.9 of it
+		{"x 2, never", handshake.CookiesNever, takes * 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const opens = 1000
+			s := newSiege(t, siegeConfig{
+				engine:   handshake.Config{MaxFlows: 2048, MaxHalfOpen: 256, Cookies: c.policy},
+				prefixes: 1 << 20, wire: loop.Config{Ring: 2 * takes, Frames: 1024},
+			})
+			rng := rand.New(rand.NewPCG(3, 4))
+			for range 10 { // ARP
+				s.tick(rng, d, 0, 1)
+			}
+			for range 100 {
+				s.tick(rng, d, c.rate, 1)
+			}
+			memory := s.server.Snapshot().Memory
+			s.people.come(opens, 100, s.now)
+			for range opens - 100 {
+				s.tick(rng, d, c.rate, 1)
+			}
+			if !raceBuild {
+				require.Zero(t, testing.AllocsPerRun(100, func() { s.tick(rng, d, c.rate, 1) }))
+			}
+			for range 7000 {
+				s.tick(rng, d, c.rate, 1)
+			}
+			pass := min(1, float64(takes)/float64(c.rate))
+			for _, w := range []struct {
+				within time.Duration
+				tries  float64
+			}{{500 * time.Millisecond, 1}, {3500 * time.Millisecond, 3}, {70 * time.Second, 7}} {
+				share := s.people.opened.within(w.within, opens)
+				t.Logf("connected within %v: %.3f", w.within, share)
+				if c.policy == handshake.CookiesNever {
+					require.Less(t, share, 0.1, "the SYNs that get through find the table full")
+					continue
+				}
+				require.InDelta(t, 1-math.Pow(1-pass, w.tries), share, 0.08)
+			}
+			served, lost := s.people.served.within(time.Hour, opens), s.clientPort.Stats(0).TxFull
+			s.settle(rng, d)
+			srv, cli := s.closes(t)
+			t.Logf("%.3f served; %d of %d frames lost; client timed out %d, gave up on %d; server accepted %d",
+				served, lost, lost+s.clientPort.Stats(0).TxFrames, cli.TimedOut, cli.Broken, srv.Accepted)
+			require.EqualValues(t, opens, s.people.ctr.begun)
+			require.GreaterOrEqual(t, served, c.served)
+			require.Equal(t, memory, s.server.Snapshot().Memory)
+			require.Equal(t, pass == 1, lost == 0)
+		})
+	}
+}
+
+// BenchmarkUnderAttack opens flows at a rate over a loop wire, by the machine's clock, while
+// the other user of the wire floods it; one core for each end. Give it -benchtime 100000x or so. rate
+// 0 floods with all that the client's core can send beside its own work: that is more than the server takes,
+// and the wire loses the rest.
+func BenchmarkUnderAttack(b *testing.B) {
+	const people = 20_000 // opens a second
+	for _, c := range []struct {
+		name   string
+		policy handshake.CookiePolicy
+		flood  float64 // SYNs a second
+	}{
+		{"flood=0/pressure", handshake.CookiesPressure, 0},
+		{"flood=0/always", handshake.CookiesAlways, 0},
+		{"flood=1M/pressure", handshake.CookiesPressure, 1e6},
+		{"flood=1M/always", handshake.CookiesAlways, 1e6},
+		{"flood=1M/never", handshake.CookiesNever, 1e6},
+		{"flood=max/pressure", handshake.CookiesPressure, 1e9},
+		{"flood=max/always", handshake.CookiesAlways, 1e9},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := newSiege(b, siegeConfig{
+				engine:   handshake.Config{MaxFlows: 65536, MaxHalfOpen: 1024, Cookies: c.policy},
+				prefixes: 1 << 20, live: true, wire: loop.Config{Ring: 8192, Frames: 16384},
+			})
+			if c.flood > 0 {
+				s.mob.pace = newPace(c.flood, 0, 1, s.mob.clock())
+			}
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // workers that never block must not keep this goroutine waiting
+			go s.server.Run()
+			go s.client.Run()
+			time.Sleep(100 * time.Millisecond) // ARP, and the flood is under way
+			before := s.server.Stats()
+			b.ResetTimer()
+			require.NoError(b, s.client.Do(func() { s.people.come(b.N, people, s.people.clock()) }))
+			for last, still := uint64(0), time.Now(); time.Since(still) < 2*time.Second; time.Sleep(5 * time.Millisecond) {
+				var ctr peopleCounters
+				require.NoError(b, s.client.Do(func() { ctr = s.people.ctr }))
+				if ctr.begun == uint64(b.N) && ctr.served+ctr.failed == ctr.begun {
+					break
+				}
+				if n := ctr.begun + ctr.served; n != last {
+					last, still = n, time.Now()
+				}
+			}
+			b.StopTimer()
+			after := s.server.Stats()
+			s.server.Stop()
+			s.client.Stop()
+			<-s.server.Done()
+			<-s.client.Done()
+			took := b.Elapsed().Seconds()
+			p50, p99 := s.people.opened.quantiles()
+			n := float64(s.people.ctr.begun)
+			b.ReportMetric(float64(s.people.ctr.served)/took, "opens/s")
+			b.ReportMetric(100*float64(s.people.ctr.served)/n, "served-%")
+			b.ReportMetric(100*s.people.served.within(time.Second, s.people.ctr.begun), "in-1s-%")
+			b.ReportMetric(float64(p50)/1e3, "p50-µs")
+			b.ReportMetric(float64(p99)/1e3, "p99-µs")
+			b.ReportMetric(float64(after.Engine.SynIn-before.Engine.SynIn)/took, "SYNs/s")
+			b.ReportMetric(100*float64(s.mob.asked-s.mob.sent)/max(1, float64(s.mob.asked)), "lost-%")
+			b.ReportMetric(0, "ns/op")
+			if c := after.Check(); c != "" {
+				b.Fatal(c)
+			}
+		})
+	}
+}
