@@ -142,8 +142,6 @@ func (p *people) come(n int, rate float64, now int64) {
 	p.left, p.pace = n, newPace(rate, 0, 1, now)
 }
 
-func (p *people) inflight() uint64 { return p.ctr.begun - p.ctr.served - p.ctr.failed }
-
 // Poll implements worker.Source.
 func (p *people) Poll(w *worker.Worker, now int64) int64 {
 	server := wire.Addr4(siegeServer)
