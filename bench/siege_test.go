@@ -14,6 +14,7 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
+	"github.com/fastsyn/fastsyn/rss"
 )
 
 // siege is a server at one end of a loop wire, and at the other a client worker
@@ -21,14 +22,17 @@ import (
 // are whole: encoded, sent, parsed and summed.
 type siege struct {
 	server, client *worker.Worker
-	people         *people
-	mob            *mob
-	serverPort     dataplane.Port
-	clientPort     mobPort
-	ring           *cookie.Ring
-	accepted       uint64
-	strangers      uint64 // accepted, from where the flood claims to come
-	now            int64  // virtual clock, or when live ones began
+	// beside are the workers of a wire with two queues that have neither flood nor people: the
+	// client's of queue 0, the server's of queue 1.
+	beside     []*worker.Worker
+	people     *people
+	mob        *mob
+	serverPort dataplane.Port
+	clientPort mobPort
+	ring       *cookie.Ring
+	accepted   uint64
+	strangers  uint64 // accepted, from where the flood claims to come
+	now        int64  // virtual clock, or when live ones began
 }
 
 const (
@@ -75,36 +79,55 @@ func newSiege(tb testing.TB, c siegeConfig) *siege {
 	s.mob = newMob(tb, far.Queue(0), [6]byte(far.Info().MAC), [6]byte(near.Info().MAC), c.prefixes, clock)
 	s.people = newPeople(clock)
 
-	mk := func(port dataplane.Port, addr string, pools []netip.Prefix, e handshake.Config, src worker.Source) *worker.Worker {
-		net, err := worker.NewNet([6]byte(port.Info().MAC), []netip.Prefix{netip.MustParsePrefix(addr)}, pools, nil)
+	net := func(port dataplane.Port, addr string, pools ...netip.Prefix) *worker.Net {
+		n, err := worker.NewNet([6]byte(port.Info().MAC), []netip.Prefix{netip.MustParsePrefix(addr)}, pools, nil)
 		require.NoError(tb, err)
+		return n
+	}
+	mk := func(id int, port dataplane.Port, n *worker.Net, e handshake.Config, src worker.Source) *worker.Worker {
 		h, err := secret.Hasher()
 		require.NoError(tb, err)
 		w, err := worker.New(worker.Config{
-			Port: port, Net: net, Engine: e, Hasher: h, Ring: s.ring, Clock: clock, CPU: -1, Polling: worker.Busy, Source: src,
+			ID: id, Port: port, Net: n, Engine: e, Hasher: h, Ring: s.ring, Clock: clock, CPU: -1, Polling: worker.Busy, Source: src,
 		})
 		require.NoError(tb, err)
 		return w
 	}
-	s.server = mk(near, "10.0.0.1/24", nil, c.engine, nil)
-	app, err := s.server.AddApp(worker.Callbacks{
-		Established: func(f *worker.Flow) {
-			if f.Tuple().Remote.V4() >= siegeFlood {
-				s.strangers++
-			}
-			s.accepted++
-		},
-		AutoClose: true,
-	})
-	require.NoError(tb, err)
-	require.NoError(tb, s.server.Listen(wire.Addr{}, serverPort, app))
+	listen := func(w *worker.Worker) *worker.Worker {
+		app, err := w.AddApp(worker.Callbacks{
+			Established: func(f *worker.Flow) {
+				if f.Tuple().Remote.V4() >= siegeFlood {
+					s.strangers++
+				}
+				s.accepted++
+			},
+			AutoClose: true,
+		})
+		require.NoError(tb, err)
+		require.NoError(tb, w.Listen(wire.Addr{}, serverPort, app))
+		return w
+	}
 	s.clientPort = mobPort{far, s.mob}
-	s.client = mk(s.clientPort, "10.0.0.2/24", []netip.Prefix{netip.MustParsePrefix("10.64.0.0/16")}, handshake.Config{MaxFlows: peopleFlows, TimeWait: -1}, s.people)
+	ours, theirs := net(near, "10.0.0.1/24"), net(far, "10.0.0.2/24", netip.MustParsePrefix("10.64.0.0/16"))
+	guest := handshake.Config{MaxFlows: peopleFlows, TimeWait: -1}
+	s.server = listen(mk(0, near, ours, c.engine, nil))
+	if last := far.Info().Queues - 1; last == 0 {
+		s.client = mk(0, s.clientPort, theirs, guest, s.people)
+	} else {
+		s.client = mk(last, s.clientPort, theirs, guest, s.people)
+		s.beside = []*worker.Worker{mk(0, s.clientPort, theirs, handshake.Config{MaxFlows: 64}, nil), listen(mk(last, near, ours, c.engine, nil))}
+		s.people.picker, err = newPicker(far.Info())
+		require.NoError(tb, err)
+		s.people.queue, s.mob.flood.picker = last, s.people.picker
+	}
 	s.people.app, err = s.client.AddApp(s.people.callbacks())
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		require.NoError(tb, s.server.Free())
 		require.NoError(tb, s.client.Free())
+		for _, w := range s.beside {
+			require.NoError(tb, w.Free())
+		}
 		require.NoError(tb, near.Close())
 		require.NoError(tb, far.Close())
 	})
@@ -122,6 +145,10 @@ type people struct {
 	pace   pace
 	left   int // opens that may still begin
 	next   uint32
+	picker *rss.Picker // nil: one queue
+	queue  int
+	hold   bool // stay connected, until leave
+	held   []handshake.FlowID
 	due    []int64 // by flow index
 	opened *latency
 	served *latency
@@ -153,6 +180,10 @@ func (p *people) Poll(w *worker.Worker, now int64) int64 {
 			Local: wire.Addr4(siegePeople + p.next%250<<8 + 1 + p.next/250%250), LocalPort: uint16(1024 + p.next%60000),
 			Remote: server, RemotePort: serverPort,
 		}
+		if p.picker != nil { // the answers come to our queue
+			set := start(p.picker, t.Local, server, serverPort)
+			t.LocalPort = set.At(p.queue, int(p.next/250)%set.Count(p.queue))
+		}
 		p.next++
 		id, err := w.Connect(&t, p.app)
 		if err != nil { // all places taken: it stays due
@@ -171,6 +202,10 @@ func (p *people) callbacks() worker.Callbacks {
 		Established: func(f *worker.Flow) {
 			p.ctr.opened++
 			p.opened.record(p.clock() - p.due[f.ID().Index()])
+			if p.hold {
+				p.held = append(p.held, f.ID())
+				return
+			}
 			f.Close()
 		},
 		Closed: func(f *worker.Flow, why handshake.CloseReason) {
@@ -183,6 +218,14 @@ func (p *people) callbacks() worker.Callbacks {
 		},
 		AutoClose: true,
 	}
+}
+
+// leave closes those that stayed.
+func (p *people) leave(w *worker.Worker) {
+	for _, id := range p.held {
+		w.Close(id)
+	}
+	p.held = p.held[:0]
 }
 
 // within is the share of n that l says took at most d.
@@ -219,14 +262,19 @@ type mob struct {
 	more         bool   // the last Rx found something, perhaps nothing for the worker
 }
 
-// mobPort is the port with that queue.
+// mobPort is the port with that queue as its first.
 type mobPort struct {
 	dataplane.Port
 	q *mob
 }
 
 // Queue implements dataplane.Port.
-func (p mobPort) Queue(int) dataplane.Queue { return p.q }
+func (p mobPort) Queue(i int) dataplane.Queue {
+	if i > 0 {
+		return p.Port.Queue(i)
+	}
+	return p.q
+}
 
 // Unwrap returns the port below.
 func (p mobPort) Unwrap() dataplane.Port { return p.Port }
@@ -234,6 +282,9 @@ func (p mobPort) Unwrap() dataplane.Port { return p.Port }
 // Stats implements dataplane.Port: what the worker was lent.
 func (p mobPort) Stats(i int) dataplane.Stats {
 	s := p.Port.Stats(i)
+	if i > 0 {
+		return s
+	}
 	s.RxFrames -= p.q.heard
 	s.RxBytes -= p.q.bytes
 	return s

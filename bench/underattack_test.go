@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
@@ -225,6 +226,73 @@ func TestFLD_008_WireOverflows(t *testing.T) {
 			require.GreaterOrEqual(t, served, c.served)
 			require.Equal(t, memory, s.server.Snapshot().Memory)
 			require.Equal(t, pass == 1, lost == 0)
+		})
+	}
+}
+
+// Two queues, and one of them flooded with ten times the frames that its worker takes:
+// flows of the other stay, new ones come, and all end in order, without one frame of theirs lost.
+func TestFLD_008_FloodOnAnotherQueue(t *testing.T) {
+	const (
+		takes = 64
+		d     = time.Millisecond
+		n     = 200
+	)
+	for _, policy := range []handshake.CookiePolicy{handshake.CookiesNever, handshake.CookiesPressure, handshake.CookiesAlways} {
+		t.Run(policy.String(), func(t *testing.T) {
+			s := newSiege(t, siegeConfig{
+				engine:   handshake.Config{MaxFlows: 2048, MaxHalfOpen: 256, Cookies: policy},
+				prefixes: 1 << 20, wire: loop.Config{Queues: 2, Ring: 8 * takes, Frames: 2048},
+			})
+			flooded, spared := s.server, s.beside[1]
+			tick := func(flood int) {
+				s.now += int64(d)
+				s.ring.Advance(time.Unix(0, s.now))
+				s.mob.send(flood, s.now)
+				for s.beside[0].Step() || s.mob.more || s.client.Step() {
+				}
+				flooded.Step()
+				spared.Step()
+			}
+			s.people.hold = true
+			s.people.come(n, 2000, s.now)
+			for range 200 {
+				tick(0)
+			}
+			require.EqualValues(t, n, spared.Engine().EstablishedNow)
+			require.Len(t, s.people.held, n)
+			for range 200 {
+				tick(10 * takes)
+			}
+			require.EqualValues(t, n, spared.Engine().EstablishedNow)
+			s.people.hold = false
+			s.people.come(n, 2000, s.now)
+			for range 150 {
+				tick(10 * takes)
+			}
+			s.people.leave(s.client)
+			for range 50 {
+				tick(10 * takes)
+			}
+			require.Equal(t, peopleCounters{begun: 2 * n, opened: 2 * n, served: 2 * n}, s.people.ctr)
+			_, p99 := s.people.opened.quantiles()
+			require.Less(t, p99, 3*d, "a round trip is two turns")
+			require.Greater(t, s.mob.asked-s.mob.sent, 8*s.mob.asked/10)
+			require.Zero(t, s.clientPort.Stats(1).TxFull)
+			for range 20 {
+				tick(0)
+			}
+			require.Zero(t, spared.Engine().SynRepeats)
+			require.EqualValues(t, 2*n, spared.Engine().Done)
+			require.Zero(t, flooded.Engine().Accepted)
+			require.EqualValues(t, s.mob.sent, flooded.Engine().Segments)
+			for _, w := range []*worker.Worker{flooded, spared, s.client, s.beside[0]} {
+				st := w.Snapshot()
+				require.Empty(t, st.Check())
+				require.Empty(t, st.RxDrops)
+			}
+			_, err := loop.Audit(s.serverPort)
+			require.NoError(t, err)
 		})
 	}
 }
