@@ -304,3 +304,29 @@ func TestPortPoolExhausted(t *testing.T) {
 	r := measure(t, Config{Count: 130000, Close: CloseFIN, TimeWait: 300 * time.Millisecond})
 	require.Equal(t, Handshakes{Attempted: 130000, Established: 130000, PortPoolExhausted: r.Handshakes.PortPoolExhausted}, r.Handshakes)
 }
+
+// With every tuple in flight no more can be opened; that is told, and nothing is tried twice.
+func TestTWT_010_EveryTupleInFlight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sees the state of a run twice, a second apart")
+	}
+	const tuples = 1<<16 - firstPort
+	peer(t, t.Name(), fastsyn.Config{Raw: func(int) fastsyn.Raw { return deaf{} }})
+	c := toPeer(t.Name())
+	c.Duration, c.Concurrency, c.InitialRTO, c.Drain = time.Hour, 1<<17, time.Minute, -1
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	full := 0
+	r, err := Run(ctx, c, func(p Progress) {
+		if p.InFlight == tuples {
+			full++
+		}
+		if full == 2 {
+			cancel()
+		}
+	})
+	require.NoError(t, err)
+	require.True(t, r.Valid, r.InvalidReason)
+	require.Equal(t, Handshakes{Attempted: tuples, Pending: tuples, PortPoolExhausted: r.Handshakes.PortPoolExhausted}, r.Handshakes)
+	require.NotZero(t, r.Handshakes.PortPoolExhausted)
+}
