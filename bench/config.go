@@ -236,6 +236,8 @@ func (c *Config) bounds() error {
 		return flagError("initial-rto", c.InitialRTO, "want 1ms to 2m", "leave it out for 1s (RFC 6298)")
 	case c.retryError() != nil:
 		return c.retryError()
+	case c.TimeWait > 0 && c.Close == CloseRST:
+		return flagError("time-wait", c.TimeWait, "flows closed by RST, the default, have no TIME-WAIT", "add --close fin, or leave it out")
 	case c.TimeWait < 0 || c.TimeWait > time.Hour:
 		return flagError("time-wait", c.TimeWait, "want 0 (skip TIME-WAIT) to 1h", "Linux keeps it for 60s")
 	}

@@ -93,6 +93,17 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
+	groupFlags(
+		cmd,
+		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "concurrency", "workers", "seed", "drain", "no-drain"}},
+		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
+		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies"}},
+		flagGroup{"Handshake (docs/handshake.md)", []string{
+			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
+		}},
+		flagGroup{"Processors", []string{"polling", "pin"}},
+		flagGroup{"Output", []string{"json", "quiet"}},
+	)
 	return cmd
 }
 
