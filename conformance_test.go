@@ -19,7 +19,7 @@ const (
 	conformanceFile = "docs/conformance.md"  // written by TestConformance
 
 	// todoAllowed says whether a rule may lack both a test and a reason.
-	todoAllowed = true
+	todoAllowed = false
 )
 
 // section is a group of rules, and specRule one of them: a line of rulesFile.

@@ -109,9 +109,11 @@ type Config struct {
 	// by FIN. 0 skips TIME-WAIT, as a load generator may, since ports would run
 	// out (TWT-013). --time-wait
 	TimeWait time.Duration
-	// Drain is how long to wait after the sending time for what is pending. 0: 3 s,
-	// or, when Count alone ends the run, as long as the retries take; negative: not at all. --drain
-	Drain time.Duration
+	// Drain is how long to wait for what is pending after the last open. 0: 3 s after the
+	// sending time, or, when Count alone ends the run, as long as the retries take (3 s
+	// if the run is stopped); negative: not at all. --drain
+	Drain      time.Duration
+	drainGiven bool // set by normalize
 
 	// Pin is "auto" (default): threads are pinned to the CPUs that their port wants,
 	// else to others, when there are enough; or "off". --pin
@@ -205,6 +207,7 @@ func (c Config) normalize() (Config, error) {
 	if c.Duration == 0 && c.Count == 0 {
 		c.Duration = DefaultDuration
 	}
+	c.drainGiven = c.Drain != 0
 	switch {
 	case c.Drain < 0:
 		c.Drain = 0
@@ -233,6 +236,8 @@ func (c *Config) bounds() error {
 		return flagError("initial-rto", c.InitialRTO, "want 1ms to 2m", "leave it out for 1s (RFC 6298)")
 	case c.retryError() != nil:
 		return c.retryError()
+	case c.TimeWait > 0 && c.Close == CloseRST:
+		return flagError("time-wait", c.TimeWait, "flows closed by RST, the default, have no TIME-WAIT", "add --close fin, or leave it out")
 	case c.TimeWait < 0 || c.TimeWait > time.Hour:
 		return flagError("time-wait", c.TimeWait, "want 0 (skip TIME-WAIT) to 1h", "Linux keeps it for 60s")
 	}

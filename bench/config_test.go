@@ -66,6 +66,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"rto of a schedule", "initial-rto", "waits of its own", Config{Retry: "textbook", InitialRTO: 2 * time.Second}},
 		{"ecn", "ecn", "passive, off, on", Config{ECN: "yes"}},
 		{"rto", "initial-rto", "1ms to 2m", Config{InitialRTO: time.Microsecond}},
+		{"time wait of resets", "time-wait", "--close fin", Config{TimeWait: time.Second}},
 		{"time wait", "time-wait", "1h", Config{TimeWait: -1}},
 		{"driver", "port", `did you mean "loop"?`, Config{Port: "lop:"}},
 		{"spec", "port", "colon", Config{Port: "loop"}},

@@ -16,9 +16,9 @@
 //
 // The sending time starts with the first SYN, after the next hop was resolved.
 // It ends when Config.Duration has passed, or, when Config.Count ends the run, when
-// the last attempt has ended. Rates are what happened within the sending time,
-// divided by it; what completes while a run with a duration drains is in the
-// totals, not in the rate.
+// the last attempt has ended or a Config.Drain that was given has passed since it
+// began. Rates are what happened within the sending time, divided by it; what
+// completes while a run with a duration drains is in the totals, not in the rate.
 //
 // Latency is from the SYN handed to the engine to the flow established, by the
 // clock that a worker reads once per burst: how long a SYN and its answer wait in

@@ -432,6 +432,9 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 			case <-stop:
 				r.job.stop.Store(true)
 				stop = nil
+				if draining { // that is waiting, and no more
+					return true, nil
+				}
 			case now := <-tick.C:
 				if progress != nil && !m.start.IsZero() {
 					progress(r.measure(m, now, draining))
@@ -458,7 +461,11 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	r.after = r.stats()
 	draining = true
 	begin := time.Now()
-	timeout := time.NewTimer(r.cfg.Drain)
+	patience := r.cfg.Drain
+	if r.job.stop.Load() && !r.cfg.drainGiven {
+		patience = min(patience, DefaultDrain)
+	}
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for _, g := range r.gens {
 		late, err := wait(g.life().done, timeout.C)

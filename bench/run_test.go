@@ -187,6 +187,59 @@ func TestConnectTimedOut(t *testing.T) {
 	require.Equal(t, Handshakes{Attempted: 10, Pending: 10}, r.Handshakes)
 }
 
+// A drain that was given bounds the wait for the last of a count, and nothing waits on after it.
+func TestDrainBoundsACount(t *testing.T) {
+	for _, drain := range []time.Duration{-1, 30 * time.Millisecond} {
+		t.Run(drain.String(), func(t *testing.T) {
+			peer(t, t.Name(), fastsyn.Config{Raw: func(int) fastsyn.Raw { return deaf{} }})
+			c := toPeer(t.Name())
+			c.Count, c.Drain = 10, drain // the SYNs would be repeated for 127 s
+			r := measure(t, c)
+			require.Equal(t, Handshakes{Attempted: 10, Pending: 10}, r.Handshakes)
+			require.GreaterOrEqual(t, r.DurationS, drain.Seconds())
+			require.Less(t, r.DurationS+r.DrainS, 60.0)
+		})
+	}
+}
+
+// A run that is stopped waits for the drain that was given, not for all retries; one that
+// is stopped while it waits ends.
+func TestStopEndsTheWaitForACount(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		duration time.Duration
+		drain    time.Duration
+	}{
+		{"sending, drain given", 0, time.Millisecond},
+		{"sending, no drain given", 0, 0},
+		{"draining", time.Nanosecond, time.Hour},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if testing.Short() && tc.drain == 0 {
+				t.Skip("waits for three seconds")
+			}
+			peer(t, t.Name(), fastsyn.Config{Raw: func(int) fastsyn.Raw { return deaf{} }})
+			c := toPeer(t.Name())
+			c.Count, c.Duration, c.Drain = 1, tc.duration, tc.drain
+			if tc.drain == time.Millisecond {
+				c.Count, c.Rate = 1000, 1 // the count is not what ends it
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			r, err := Run(ctx, c, func(p Progress) {
+				if p.Draining == (tc.name == "draining") {
+					cancel()
+				}
+			})
+			require.NoError(t, err)
+			require.True(t, r.Valid, r.InvalidReason)
+			require.NotZero(t, r.Handshakes.Pending)
+			require.Equal(t, r.Handshakes.Attempted, r.Handshakes.Pending)
+			require.Less(t, r.DurationS+r.DrainS, 60.0)
+		})
+	}
+}
+
 func TestNoAnswerToARP(t *testing.T) {
 	_, err := Run(context.Background(), toPeer(t.Name()), nil) // nobody has opened the other end
 	require.ErrorContains(t, err, "no answer to ARP for 198.18.0.1 on loop:"+t.Name()+" after 3 tries")
@@ -250,4 +303,30 @@ func TestHandshakesDoNotAllocate(t *testing.T) {
 func TestPortPoolExhausted(t *testing.T) {
 	r := measure(t, Config{Count: 130000, Close: CloseFIN, TimeWait: 300 * time.Millisecond})
 	require.Equal(t, Handshakes{Attempted: 130000, Established: 130000, PortPoolExhausted: r.Handshakes.PortPoolExhausted}, r.Handshakes)
+}
+
+// With every tuple in flight no more can be opened; that is told, and nothing is tried twice.
+func TestTWT_010_EveryTupleInFlight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sees the state of a run twice, a second apart")
+	}
+	const tuples = 1<<16 - firstPort
+	peer(t, t.Name(), fastsyn.Config{Raw: func(int) fastsyn.Raw { return deaf{} }})
+	c := toPeer(t.Name())
+	c.Duration, c.Concurrency, c.InitialRTO, c.Drain = time.Hour, 1<<17, time.Minute, -1
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	full := 0
+	r, err := Run(ctx, c, func(p Progress) {
+		if p.InFlight == tuples {
+			full++
+		}
+		if full == 2 {
+			cancel()
+		}
+	})
+	require.NoError(t, err)
+	require.True(t, r.Valid, r.InvalidReason)
+	require.Equal(t, Handshakes{Attempted: tuples, Pending: tuples, PortPoolExhausted: r.Handshakes.PortPoolExhausted}, r.Handshakes)
+	require.NotZero(t, r.Handshakes.PortPoolExhausted)
 }

@@ -142,7 +142,8 @@ type client struct {
 
 	app      uint16
 	inflight int
-	misses   int // tuples found in use, one after the other
+	giveUp   int64 // end of the wait for the last of a count; 0 until they are all open
+	misses   int   // tuples found in use, one after the other
 	try      [openBurst]wire.Tuple
 	ids      [openBurst]handshake.FlowID
 	late     []uint32 // by flow index: how late the SYN was, in 64 ns; nil without a rate
@@ -218,11 +219,22 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 		return worker.Never
 	}
 	if c.quota == 0 {
-		// Bounded by count: the last attempt's end is the end of the sending time.
-		if c.inflight == 0 {
-			c.endWindow(now)
+		// Bounded by count: the last attempt's end is the end of the sending time,
+		// or that of the patience with those that are pending.
+		if c.giveUp == 0 {
+			c.giveUp = math.MaxInt64
+			if c.job.cfg.drainGiven {
+				c.giveUp = now + int64(c.job.cfg.Drain)
+			}
 		}
-		return c.until
+		switch {
+		case c.inflight == 0:
+			c.endWindow(now)
+		case now >= c.giveUp:
+			c.endWindow(now)
+			c.finish()
+		}
+		return min(c.until, c.giveUp)
 	}
 	n := c.limit - c.inflight
 	if n <= 0 {

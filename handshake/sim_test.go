@@ -192,13 +192,27 @@ func TestSimIsDeterministic(t *testing.T) {
 
 func (s *simCounts) add(o *simCounts) {
 	for _, p := range [...]struct{ to, from *uint64 }{
-		{&s.Attempts, &o.Attempts}, {&s.Begun, &o.Begun}, {&s.NoRoom, &o.NoRoom}, {&s.InUse, &o.InUse},
-		{&s.Frames, &o.Frames}, {&s.Lost, &o.Lost}, {&s.Copies, &o.Copies},
-		{&s.Damaged, &o.Damaged}, {&s.Caught, &o.Caught}, {&s.Misread, &o.Misread},
-		{&s.Rewritten, &o.Rewritten}, {&s.Stripped, &o.Stripped},
-		{&s.Forged, &o.Forged}, {&s.Missed, &o.Missed}, {&s.ICMP, &o.ICMP},
-		{&s.Nowhere, &o.Nowhere}, {&s.Again, &o.Again}, {&s.Crashes, &o.Crashes}, {&s.Given, &o.Given},
-		{&s.Bytes, &o.Bytes}, {&s.Wrapped, &o.Wrapped},
+		{&s.Attempts, &o.Attempts},
+		{&s.Begun, &o.Begun},
+		{&s.NoRoom, &o.NoRoom},
+		{&s.InUse, &o.InUse},
+		{&s.Frames, &o.Frames},
+		{&s.Lost, &o.Lost},
+		{&s.Copies, &o.Copies},
+		{&s.Damaged, &o.Damaged},
+		{&s.Caught, &o.Caught},
+		{&s.Misread, &o.Misread},
+		{&s.Rewritten, &o.Rewritten},
+		{&s.Stripped, &o.Stripped},
+		{&s.Forged, &o.Forged},
+		{&s.Missed, &o.Missed},
+		{&s.ICMP, &o.ICMP},
+		{&s.Nowhere, &o.Nowhere},
+		{&s.Again, &o.Again},
+		{&s.Crashes, &o.Crashes},
+		{&s.Given, &o.Given},
+		{&s.Bytes, &o.Bytes},
+		{&s.Wrapped, &o.Wrapped},
 	} {
 		*p.to += *p.from
 	}

@@ -78,7 +78,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
 	f.BoolVar(&c.FastOpen, "fastopen", false, "open with text: on the SYN once the peer has given a cookie (RFC 7413)")
-	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst or fin")
+	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst (skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
 	handshakeFlags(cmd, &c.Retry, &c.ECN)
@@ -86,13 +86,24 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
 	f.DurationVar(&c.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
-	f.DurationVar(&c.Drain, "drain", 0, "wait for what is pending at the end (0: 3s, or with --count alone the retry schedule)")
+	f.DurationVar(&c.Drain, "drain", 0, "wait this long after the last open for what is pending (0: 3s, with --count alone the retry schedule or, on SIGINT, 3s)")
 	f.BoolVar(&o.noDrain, "no-drain", false, "do not wait for what is pending")
 	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (where their port wants them, else where there is room, if there are enough) or off")
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
+	groupFlags(
+		cmd,
+		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "concurrency", "workers", "seed", "drain", "no-drain"}},
+		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
+		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies"}},
+		flagGroup{"Handshake (docs/handshake.md)", []string{
+			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
+		}},
+		flagGroup{"Processors", []string{"polling", "pin"}},
+		flagGroup{"Output", []string{"json", "quiet"}},
+	)
 	return cmd
 }
 

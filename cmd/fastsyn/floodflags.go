@@ -66,13 +66,13 @@ func (o *floodFlags) add(cmd *cobra.Command) {
 	f.IntVar(&o.high, "high-mark", 0, "half-opens at which --cookies pressure begins (0: half of --max-half-open)")
 	f.IntVar(&o.low, "low-mark", 0, "half-opens at which it ends (0: half of --high-mark)")
 	f.DurationVar(&o.stay, "min-stay", time.Second, "least time under --cookies pressure")
-	f.BoolVar(&o.flood.EvictOldest, "evict-oldest", false, "make room by dropping the oldest half-open")
-	f.Var(limitFlag{&o.flood.SYN}, "syn-limit", "new connections per second and worker")
-	f.Var(limitFlag{&o.flood.Source}, "source-limit", "the same for each source prefix")
+	f.BoolVar(&o.flood.EvictOldest, "evict-oldest", false, "make room in a full table by dropping an old half-open")
+	f.Var(limitFlag{&o.flood.SYN}, "syn-limit", "new connections per second and worker (default: no limit)")
+	f.Var(limitFlag{&o.flood.Source}, "source-limit", "new connections per second of each source prefix, per worker (default: no limit)")
 	f.StringVar(&o.prefixes, "source-prefix", "24,48", "lengths of source prefixes, IPv4 and IPv6")
 	f.StringVar(&o.sourceOver, "source-over", "drop", "what SYNs above --source-limit get: drop or cookie")
-	f.Var(limitFlag{&o.flood.CookieAccepts}, "cookie-limit", "flows opened by a cookie per second and worker")
-	f.Var(limitFlag{&o.flood.Resets}, "reset-limit", "resets to segments of no flow per second and worker")
+	f.Var(limitFlag{&o.flood.CookieAccepts}, "cookie-limit", "flows opened by a cookie per second and worker (default: no limit)")
+	f.Var(limitFlag{&o.flood.Resets}, "reset-limit", "resets to segments of no flow per second and worker (default: no limit)")
 	f.StringVar(&o.badCookies, "bad-cookies", "reset", "what ACKs with a bad cookie get: reset or silence")
 	f.IntVar(&o.gate.HalfOpen, "listener-half-open", 0, "half-opens of each listener and worker (0: no bound of its own)")
 	f.DurationVar(&o.gate.Defer, "defer-accept", 0, "let a peer in only with its first text, for about this long (0: at once)")
@@ -103,8 +103,15 @@ func (o *floodFlags) apply(cfg *fastsyn.Config) error {
 	if o.flood.SourceCookies && cfg.Engine.Cookies == handshake.CookiesNever {
 		return usagef("--source-over cookie with --cookies never: choose --cookies pressure or always")
 	}
-	if o.gate.HalfOpen < 0 || o.gate.Defer < 0 || o.gate.Defer > time.Hour || o.budget < 0 {
-		return usagef("--listener-half-open, --defer-accept and --callback-budget: want no negative value, and at most 1h to defer")
+	switch {
+	case o.gate.HalfOpen < 0:
+		return usagef("--listener-half-open %d: want a number of half-opens, or 0 for no bound of its own", o.gate.HalfOpen)
+	case o.gate.Defer < 0 || o.gate.Defer > time.Hour:
+		return usagef("--defer-accept %v: want at most 1h, or 0 to accept at once", o.gate.Defer)
+	case o.budget < 0:
+		return usagef("--callback-budget %v: want a time per burst such as 1ms, or 0 for no bound", o.budget)
+	case o.high > 0 && o.low > o.high:
+		return usagef("--low-mark %d is above --high-mark %d: cookies end below where they begin; lower it, or leave it out", o.low, o.high)
 	}
 	e := &cfg.Engine
 	e.MaxHalfOpen, e.HighMark, e.LowMark, e.MinStay, e.Flood = o.halfOpen, o.high, o.low, o.stay, o.flood

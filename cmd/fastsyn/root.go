@@ -95,8 +95,11 @@ func noCommand(cmd *cobra.Command, args []string) error {
 }
 
 // noArgs refuses arguments that are not flags.
-func noArgs(_ *cobra.Command, args []string) error {
+func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
+		if f := cmd.Flags().Lookup("fastopen"); f != nil && f.Changed && f.NoOptDefVal == f.Value.String() {
+			return usagef("unexpected argument %q: write --fastopen=%s, with an equals sign, if it is the number of flows", args[0], args[0])
+		}
 		return usagef("unexpected argument %q: everything is given by flags", args[0])
 	}
 	return nil

@@ -102,6 +102,19 @@ Applications:
 	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
 	f.StringVar(&o.json, "json", "", "write the final counters as JSON to a file, or - for standard output (and no text)")
 	f.DurationVar(&o.duration, "duration", 0, "end after this time (0: on SIGINT or SIGTERM)")
+	groupFlags(
+		cmd,
+		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
+		flagGroup{"What is accepted", []string{"listen", "app", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
+		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
+		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
+		flagGroup{"Floods (docs/floods.md)", []string{
+			"max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-prefix", "source-over",
+			"cookie-limit", "bad-cookies", "reset-limit", "defer-accept", "callback-budget",
+		}},
+		flagGroup{"Processors", []string{"polling", "pin"}},
+		flagGroup{"Run and output", []string{"duration", "print", "quiet", "json"}},
+	)
 	return cmd
 }
 
@@ -137,6 +150,9 @@ func (o *serveFlags) check() error {
 	}
 	if o.fastKey != "" && o.fastOpen == 0 {
 		return usagef("--fastopen-key-file: there is no --fastopen to use it for")
+	}
+	if o.fastOpen > 0 && o.cookies == "always" {
+		return usagef("--fastopen with --cookies always: a cookie is for a peer of which nothing is kept, so no text would be taken; use --cookies pressure or never")
 	}
 	if err := oneOf("ecn", o.ecn, "passive", "on", "off"); err != nil {
 		return err
