@@ -22,6 +22,7 @@ type witness struct {
 	book  Counters               // the fields that can be known from outside
 	walker
 	due    int // work since the last walk
+	bursts int
 	before [MaxBurst]wire.Segment
 }
 
@@ -32,12 +33,14 @@ type seenFlow struct {
 	next                   wire.Seq // of the text or FIN to come
 	ts                     uint32   // last TSval that was acted on in order; 0: none known
 	active, up, peerClosed bool
-	released               bool
+	text                   int     // given to ConnectText
+	early, confirmed       bool    // handed over by its SYN; acknowledged since
+	released               int     // the burst in which it was, 0: not
 	app                    *simApp // of the simulation
 }
 
 func newWitness(tb testing.TB, e *Engine) *witness {
-	return &witness{tb: tb, e: e, flows: map[FlowID]*seenFlow{}, late: map[FlowID]*seenFlow{}, syns: map[streamKey]struct{}{}}
+	return &witness{tb: tb, e: e, flows: map[FlowID]*seenFlow{}, late: map[FlowID]*seenFlow{}, syns: map[streamKey]struct{}{}, bursts: 1}
 }
 
 func (x *witness) fail(format string, args ...any) {
@@ -101,6 +104,16 @@ func (x *witness) output() []Out {
 
 func (x *witness) connect(t wire.Tuple, app uint16) (FlowID, error) {
 	id, err := x.e.Connect(&t, app, 0)
+	return x.connected(t, id, 0, err)
+}
+
+// connectText is Engine.ConnectText.
+func (x *witness) connectText(t wire.Tuple, app uint16, n int) (FlowID, error) {
+	id, err := x.e.ConnectText(&t, app, 0, n)
+	return x.connected(t, id, n, err)
+}
+
+func (x *witness) connected(t wire.Tuple, id FlowID, n int, err error) (FlowID, error) {
 	if err != nil {
 		return id, err
 	}
@@ -108,7 +121,7 @@ func (x *witness) connect(t wire.Tuple, app uint16) (FlowID, error) {
 		x.fail("FlowID %v came back", id)
 	}
 	x.book.Attempted++
-	x.flows[id] = &seenFlow{tup: t, active: true}
+	x.flows[id] = &seenFlow{tup: t, active: true, text: n}
 	return id, nil
 }
 
@@ -129,6 +142,7 @@ func (x *witness) aborted(ev *Event) *seenFlow {
 // endBurst is Engine.EndBurst.
 func (x *witness) endBurst() {
 	clear(x.late)
+	x.bursts++
 	x.e.EndBurst()
 }
 
@@ -145,12 +159,25 @@ func (x *witness) event(ev *Event) *seenFlow {
 		x.fail("event %+v has the other role", *ev)
 	}
 	x.fresh(ev, f)
+	if f.early && !f.confirmed && (ev.Kind == EventAcked || ev.Kind == EventPeerClosed) {
+		x.fail("%+v of a flow that came early and is not confirmed", *ev)
+	}
+	if f.released != 0 && f.released != x.bursts && (ev.Kind == EventData || ev.Kind == EventPeerClosed) {
+		x.fail("%+v of a flow that was released", *ev)
+	}
 	switch ev.Kind {
+	case EventConfirmed:
+		x.confirmed(ev, f)
 	case EventData:
 		if ev.Len == 0 || ev.Seg < 0 || f.peerClosed {
 			x.fail("text from nowhere or behind a FIN: %+v", *ev)
 		}
-		if in := &x.before[ev.Seg]; in.Seq+wire.Seq(ev.Off) != f.next || ev.Off+ev.Len > in.Len {
+		in := &x.before[ev.Seg]
+		first := in.Seq
+		if in.Flags&wire.FlagSYN != 0 {
+			first++
+		}
+		if first+wire.Seq(ev.Off) != f.next || ev.Off+ev.Len > in.Len {
 			x.fail("text of %s at %d+%d, want sequence number %d", tellSegment(in), ev.Off, ev.Len, f.next)
 		}
 		f.next += wire.Seq(ev.Len)
@@ -198,7 +225,7 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 		x.fail("established twice: %+v, %v", *ev, info.Tuple)
 	default:
 		x.book.Accepted++
-		f = &seenFlow{tup: info.Tuple}
+		f = &seenFlow{tup: info.Tuple, early: ev.FastOpen}
 		x.flows[ev.Flow] = f
 	}
 	if info.Active != ev.Active || info.ISS != ev.ISS || info.IRS != ev.IRS || info.MSS < 48 {
@@ -208,9 +235,7 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 	if ev.Seg < 0 {
 		x.fail("established by nothing: %+v", *ev)
 	}
-	if in := &x.before[ev.Seg]; in.Tuple != f.tup || in.Flags&wire.FlagACK == 0 || in.Ack != ev.ISS+1 {
-		x.fail("%s does not prove ISS %d", tellSegment(in), ev.ISS)
-	}
+	x.proof(ev, f)
 	if in := &x.before[ev.Seg]; info.Timestamps && in.Opt.Has&wire.HasTimestamps != 0 && in.Seq.LessEq(f.next) {
 		f.ts = in.Opt.TSVal
 	}
@@ -218,6 +243,39 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 		x.fail("ISS %d was never sent: %+v", ev.ISS, info)
 	}
 	return f
+}
+
+// proof holds the segment behind an EventEstablished to what may be one: an ACK of
+// our SYN and, of text that stood on it, a part; or a SYN that brings a cookie.
+func (x *witness) proof(ev *Event, f *seenFlow) {
+	in := &x.before[ev.Seg]
+	bad := in.Tuple != f.tup
+	switch {
+	case f.early:
+		bad = bad || in.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) != wire.FlagSYN ||
+			in.Opt.Has&wire.HasFastOpen == 0 || in.Opt.TFOLen == 0 || in.Seq != ev.IRS
+	case in.Flags&wire.FlagACK == 0:
+		bad = true
+	case f.active:
+		bad = bad || uint32(in.Ack-ev.ISS-1) > uint32(f.text) || ev.FastOpen != (in.Ack != ev.ISS+1)
+	default:
+		bad = bad || in.Ack != ev.ISS+1
+	}
+	if bad {
+		x.fail("%s does not prove ISS %d: %+v", tellSegment(in), ev.ISS, *ev)
+	}
+}
+
+// confirmed takes note that a flow which came early is like any other from now on.
+func (x *witness) confirmed(ev *Event, f *seenFlow) {
+	if !f.early || f.confirmed || ev.Seg < 0 {
+		x.fail("confirmed without need: %+v", *ev)
+	}
+	f.confirmed = true
+	in := &x.before[ev.Seg]
+	if in.Flags&(wire.FlagACK|wire.FlagRST|wire.FlagSYN) != wire.FlagACK || !f.iss.Less(in.Ack) {
+		x.fail("%s does not confirm ISS %d", tellSegment(in), f.iss)
+	}
 }
 
 func (x *witness) closed(ev *Event, f *seenFlow) {
@@ -239,7 +297,7 @@ func (x *witness) closed(ev *Event, f *seenFlow) {
 		if ev.Seg >= 0 {
 			x.fail("MTU-008: an ICMP error ended a flow that is up")
 		}
-	case f.up && ev.Reason == ReasonAborted && f.released:
+	case f.up && ev.Reason == ReasonAborted && f.released != 0:
 		x.book.Aborted++
 	case !f.up && ev.Reason == ReasonRefused:
 		x.book.Refused++
@@ -282,9 +340,14 @@ func (x *witness) gone(id FlowID, st State, f *seenFlow) {
 // close is Engine.Close, which gives up an attempt.
 func (x *witness) close(id FlowID) bool {
 	st, f := x.e.State(id), x.flows[id]
-	attempt := st == SynSent || st == SynRcvd
+	early := x.early(id)
+	attempt := (st == SynSent || st == SynRcvd) && !early
+	fin := early && x.e.recs[id.idx].flags&flagFINSent != 0
 	closed := x.e.Close(id)
 	switch {
+	case early && closed == fin:
+		x.fail("Close before the peer's ACK, FIN sent: %v: %v", fin, closed)
+	case early:
 	case !attempt && closed != (st == Established || st == CloseWait):
 		x.fail("Close in %v: %v", st, closed)
 	case attempt && closed != (x.e.State(id) == Closed):
@@ -297,17 +360,23 @@ func (x *witness) close(id FlowID) bool {
 
 // release is Engine.Release.
 func (x *witness) release(id FlowID) bool {
-	st, f := x.e.State(id), x.flows[id]
+	st, f, early := x.e.State(id), x.flows[id], x.early(id)
 	released := x.e.Release(id)
 	switch {
 	case released != (st > Closed && st != TimeWait):
 		x.fail("Release in %v: %v", st, released)
-	case released && (st == SynSent || st == SynRcvd):
+	case released && (st == SynSent || st == SynRcvd) && !early:
 		x.gone(id, st, f)
 	case released:
-		f.released = true
+		f.released = x.bursts
 	}
 	return released
+}
+
+// early reports whether id is handed over and not yet acknowledged by its peer.
+func (x *witness) early(id FlowID) bool {
+	r := x.e.get(id)
+	return r != nil && r.handedOver()
 }
 
 // send is Engine.Send.
@@ -371,8 +440,8 @@ func (x *witness) empty() {
 	if len(x.e.Output()) == 0 && c.ResetsSent != x.book.ResetsSent {
 		x.fail("%d resets counted, %d sent", c.ResetsSent, x.book.ResetsSent)
 	}
-	if c.Flows+c.HalfOpen+c.Opening+c.EstablishedNow != 0 || len(x.flows) != 0 || x.e.timers.armed != 0 {
-		x.fail("something is left: %d flows, %d half-open, %d opening, %d established, %d timers",
-			c.Flows, c.HalfOpen, c.Opening, c.EstablishedNow, x.e.timers.armed)
+	if c.Flows+c.HalfOpen+c.Opening+c.EstablishedNow+c.Queued+c.FastOpen.Pending+c.FastOpen.Sending != 0 || len(x.flows) != 0 || x.e.timers.armed != 0 {
+		x.fail("something is left: %d flows, %d half-open, %d opening, %d established, %d queued, %d early, %d texts on SYNs, %d timers",
+			c.Flows, c.HalfOpen, c.Opening, c.EstablishedNow, c.Queued, c.FastOpen.Pending, c.FastOpen.Sending, x.e.timers.armed)
 	}
 }
