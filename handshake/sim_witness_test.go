@@ -23,6 +23,7 @@ type witness struct {
 	walker
 	due    int // work since the last walk
 	bursts int
+	keys   *cookie.Keys // of the last burst
 	before [MaxBurst]wire.Segment
 }
 
@@ -33,6 +34,7 @@ type seenFlow struct {
 	next                   wire.Seq // of the text or FIN to come
 	ts                     uint32   // last TSval that was acted on in order; 0: none known
 	active, up, peerClosed bool
+	ecn                    bool
 	text                   int     // given to ConnectText
 	early, confirmed       bool    // handed over by its SYN; acknowledged since
 	released               int     // the burst in which it was, 0: not
@@ -53,6 +55,7 @@ func (x *witness) handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act 
 	for i, s := range segs {
 		x.before[i] = *s
 	}
+	x.keys = keys
 	x.e.Handle(now, keys, segs, act)
 	x.book.Segments += uint64(len(segs))
 	x.due += len(segs)
@@ -69,7 +72,7 @@ func (x *witness) handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act 
 			x.fail("an answer with text: %s", tellSegment(s))
 		case in.Flags&wire.FlagRST != 0 && s.Flags&wire.FlagRST != 0:
 			x.fail("a reset for a reset: %s, %s", tellSegment(in), tellSegment(s))
-		case in.Flags&wire.FlagRST != 0 && s.Flags != wire.FlagACK:
+		case in.Flags&wire.FlagRST != 0 && s.Flags&^wire.FlagECE != wire.FlagACK:
 			x.fail("a reset was answered by more than a challenge: %s, %s", tellSegment(in), tellSegment(s))
 		}
 	}
@@ -253,7 +256,7 @@ func (x *witness) proof(ev *Event, f *seenFlow) {
 	switch {
 	case f.early:
 		bad = bad || in.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) != wire.FlagSYN ||
-			in.Opt.Has&wire.HasFastOpen == 0 || in.Opt.TFOLen == 0 || in.Seq != ev.IRS
+			in.Opt.Has&wire.HasFastOpen == 0 || in.Seq != ev.IRS || x.cookieOf(in) == cookie.FastOpenRefused
 	case in.Flags&wire.FlagACK == 0:
 		bad = true
 	case f.active:
@@ -264,6 +267,13 @@ func (x *witness) proof(ev *Event, f *seenFlow) {
 	if bad {
 		x.fail("%s does not prove ISS %d: %+v", tellSegment(in), ev.ISS, *ev)
 	}
+}
+
+// cookieOf is the verdict on the Fast Open cookie of a SYN.
+func (x *witness) cookieOf(s *wire.Segment) cookie.FastOpenVerdict {
+	var t cookie.Tuple
+	gather(&t, &s.Tuple)
+	return x.keys.FastOpen().Check(&t, s.Opt.TFO[:s.Opt.TFOLen])
 }
 
 // confirmed takes note that a flow which came early is like any other from now on.
