@@ -245,7 +245,7 @@ func TestSim(t *testing.T) {
 
 func TestSimIsDeterministic(t *testing.T) {
 	for _, c := range simScenarios() {
-		c.attempts /= 5
+		c.attempts /= 10
 		c.seed = 7
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
