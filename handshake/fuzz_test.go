@@ -304,7 +304,8 @@ func (z *fuzzer) step() {
 		z.pass(time.Duration(z.next()) * time.Second << (b & 7))
 	case 9:
 		z.settle()
-		id, err := FlowID{}, error(nil)
+		var id FlowID
+		var err error
 		if b&8 == 0 {
 			id, err = z.wit.connect(z.tuple(b), 3)
 		} else {
