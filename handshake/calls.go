@@ -118,7 +118,7 @@ func (e *Engine) Release(id FlowID) bool {
 		return false
 	}
 	r.flags2 |= flagReleased
-	if r.state < FinWait1 || r.state == CloseWait {
+	if (r.state < FinWait1 || r.state == CloseWait) && r.flags&flagFINSent == 0 {
 		return e.close(id, -1)
 	}
 	return true

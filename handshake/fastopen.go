@@ -311,6 +311,10 @@ func (e *Engine) confirmed(r *record, idx uint32, s *wire.Segment, i int) Action
 	}
 	r.sndUna++ // our SYN; the rest is as in any flow
 	e.acked(r, idx, s, i)
+	if s.Len != 0 && r.unread(s) {
+		e.ended(idx, i, ReasonAborted)
+		return e.resetFor(s)
+	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {
 		return e.count(Consumed)
 	}

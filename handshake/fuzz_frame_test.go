@@ -58,7 +58,7 @@ var fuzzStates = [...]struct {
 
 func TestFuzzStates(t *testing.T) {
 	for _, c := range fuzzStates {
-		z := newFuzzer(t, append([]byte{0xf1, 0}, c.prog...))
+		z := newFuzzer(t, append([]byte{0xf1, 0, 0}, c.prog...))
 		for len(z.in) > 0 {
 			z.step()
 		}
@@ -96,7 +96,7 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		st := fuzzStates[int(where&15)%len(fuzzStates)]
-		z := newFuzzer(t, append([]byte{0xf0 | where>>4&3, 0}, st.prog...))
+		z := newFuzzer(t, append([]byte{0xf0 | where>>4&3, 0, 0}, st.prog...))
 		for len(z.in) > 0 {
 			z.step()
 		}

@@ -27,6 +27,7 @@ type fuzzer struct {
 	n      int
 	act    [MaxBurst]Action
 	secret byte
+	fast   bool // listeners take Fast Open
 	over   bool
 }
 
@@ -36,12 +37,20 @@ var fuzzHasher *cookie.Hasher // it has no state, and costs more to make than mo
 
 func newFuzzer(t testing.TB, in []byte) *fuzzer {
 	z := &fuzzer{t: t, in: in}
-	conf, more := z.next(), z.next()
+	conf, more, late := z.next(), z.next(), z.next()
 	cfg := Config{
 		MaxFlows: 1 + int(conf>>4), Cookies: CookiePolicy(conf % 3), CookieFleet: conf&8 != 0,
 		TimeWait: time.Duration(-int(conf>>2&1)) * time.Second, MinStay: time.Second,
 		SYNRetries: 1 + int(more&3), SYNACKRetries: int(more>>2&3) - 1, DataRetries: 1 + int(more>>4&3),
 		NoTimestamps: more&64 != 0, NoWScale: more&128 != 0, NoSACK: more&192 == 192,
+		ECN: ECNMode(late >> 2 & 3 % 3), FailFast: late&16 != 0, Retry: RetryPreset(late >> 5 & 3).Retry(),
+	}
+	cfg.SYNRetries = min(cfg.SYNRetries, len(cfg.Retry.SYN)-1)
+	if late&1 != 0 {
+		cfg.FastOpenCache = 4
+	}
+	if late&2 != 0 {
+		cfg.FastOpenBlackHole = time.Second
 	}
 	if fuzzHasher == nil {
 		fuzzHasher = testHasher(t, 1)
@@ -54,8 +63,22 @@ func newFuzzer(t testing.TB, in []byte) *fuzzer {
 	require.NoError(t, e.Listen(wire.Addr{}, 80, 7, false))
 	require.NoError(t, e.Listen(our4, 81, 8, true))
 	require.NoError(t, e.Listen(our6, 81, 8, true))
+	if late&128 != 0 {
+		require.NoError(t, e.SetGate(our4, 81, Gate{HalfOpen: 2, Backlog: 1, Defer: 2 * time.Second}))
+		require.NoError(t, e.SetGate(our6, 81, Gate{Backlog: 2, AbortOnOverflow: true}))
+	}
+	z.fast = late&1 != 0
+	z.offer()
 	e.SetClock(z.now, z.ring.Load())
 	return z
+}
+
+// offer switches Fast Open on for two of the listeners.
+func (z *fuzzer) offer() {
+	if z.fast {
+		require.NoError(z.t, z.e.FastOpen(wire.Addr{}, 80, 2))
+		require.NoError(z.t, z.e.FastOpen(our4, 81, 1))
+	}
 }
 
 func (z *fuzzer) next() byte {
@@ -160,7 +183,32 @@ func (z *fuzzer) segment() *wire.Segment {
 	if o&128 != 0 {
 		s.Opt.Has ^= wire.OptionSet(z.next())
 	}
+	if s.Flags&wire.FlagSYN != 0 && z.fast {
+		z.fastOption(s)
+	}
 	return s
+}
+
+// fastOption gives a SYN the option: a request, a good cookie, or a bad one.
+func (z *fuzzer) fastOption(s *wire.Segment) {
+	c := z.next()
+	if c&1 == 0 {
+		s.Opt.Has &^= wire.HasFastOpen | wire.FastOpenExp
+		return
+	}
+	s.Opt.Has |= wire.HasFastOpen
+	if c&2 != 0 {
+		s.Opt.Has |= wire.FastOpenExp
+	}
+	switch c >> 2 & 3 {
+	case 0, 1:
+		var t cookie.Tuple
+		gather(&t, &s.Tuple)
+		good := z.ring.Load().FastOpen().Cookie(&t)
+		s.Opt.TFOLen = uint8(copy(s.Opt.TFO[:], good[:]))
+	case 2:
+		s.Opt.TFOLen, s.Opt.TFO[0] = 4+c>>4&6*2, c
+	}
 }
 
 // add keeps the segment just made, and ends the burst if it is full.
@@ -256,12 +304,23 @@ func (z *fuzzer) step() {
 		z.pass(time.Duration(z.next()) * time.Second << (b & 7))
 	case 9:
 		z.settle()
-		if id, err := z.wit.connect(z.tuple(b), 3); err == nil {
+		var id FlowID
+		var err error
+		if b&8 == 0 {
+			id, err = z.wit.connect(z.tuple(b), 3)
+		} else {
+			id, err = z.wit.connectText(z.tuple(b), 3, int(z.next())*5)
+		}
+		if err == nil {
 			z.ids[b&7] = id
 		}
 		z.settle()
 	case 10:
-		z.wit.close(z.ids[b&7])
+		if id := z.ids[b&7]; b&8 == 0 {
+			z.wit.close(id)
+		} else {
+			z.e.Take(id)
+		}
 	case 11:
 		if id := z.ids[b&7]; b&8 == 0 {
 			z.wit.abort(id)
@@ -276,13 +335,18 @@ func (z *fuzzer) step() {
 		c := z.next()
 		s := wire.Segment{Tuple: z.tuple(b)}
 		seq := z.said[b&7].Seq + wire.Seq(int8(c)>>3)
-		z.e.ICMP(s.Tuple, seq, ICMPKind(c%3))
+		if b&8 == 0 {
+			z.e.ICMP(s.Tuple, seq, ICMPKind(c%3))
+		} else {
+			z.e.PathMTU(&s.Tuple, seq, uint32(z.next())*7)
+		}
 		z.settle()
 	case 14:
 		if b&8 != 0 {
 			z.settle()
 			if z.e.Unlisten(wire.Addr{}, 80) != nil {
 				require.NoError(z.t, z.e.Listen(wire.Addr{}, 80, 7, false))
+				z.offer()
 			}
 			return
 		}
@@ -301,7 +365,7 @@ func (z *fuzzer) finish() {
 		z.pass(35 * time.Second)
 	}
 	c := z.e.Counters()
-	require.Zero(z.t, c.HalfOpen+c.Opening)
+	require.Zero(z.t, c.HalfOpen+c.Opening+c.FastOpen.Pending)
 	for id := range z.wit.flows {
 		z.wit.abort(id)
 	}
@@ -318,17 +382,24 @@ func FuzzEngine(f *testing.F) {
 		ts, all                          = 32, 96
 	)
 	// A passive open with text, our FIN, theirs, TIME-WAIT and a new incarnation.
-	f.Add([]byte{0xf0, 0, 0, syn, 0, 0, 0, ack, 0, 0, 0, 0, 0, text, 5, 0, 0, 3, 10, 0, 0, ack, 0, 0, 0, 0, fin, 0, 0, 0, 0, syn, 0, 0x10})
+	f.Add([]byte{0xf0, 0, 0, 0, syn, 0, 0, 0, ack, 0, 0, 0, 0, 0, text, 5, 0, 0, 3, 10, 0, 0, ack, 0, 0, 0, 0, fin, 0, 0, 0, 0, syn, 0, 0x10})
 	// The same with options by a cookie.
-	f.Add([]byte{0xf2, 0, 0, syn, all, 0, 16, 0x57, 0, ack, ts, 0, 0, 0, 0, 0, text, ts + 5, 0, 0, 0})
+	f.Add([]byte{0xf2, 0, 0, 0, syn, all, 0, 16, 0x57, 0, ack, ts, 0, 0, 0, 0, 0, text, ts + 5, 0, 0, 0})
 	// An active open, text that is sent again, an abort.
-	f.Add([]byte{0xf1, 0, 9, 0, synAck, all, 0, 0, 16, 0x57, 0, 12, 9, 8, 2, 8, 4, 11})
+	f.Add([]byte{0xf1, 0, 0, 9, 0, synAck, all, 0, 0, 16, 0x57, 0, 12, 9, 8, 2, 8, 4, 11})
 	// A simultaneous open that an ICMP error and a reset meet.
-	f.Add([]byte{0xf1, 0x55, 0x39, 0, syn | 3, ts, 0, 16, 0x3d, 0, 0, rst | 3, 0, 0, 7, 200})
+	f.Add([]byte{0xf1, 0x55, 0, 0x39, 0, syn | 3, ts, 0, 16, 0x3d, 0, 0, rst | 3, 0, 0, 7, 200})
 	// A burst that opens, sends, closes and resets at once.
-	f.Add([]byte{0xf0, 0, 16, syn, 0, 0, 16, syn | 1, 0, 0, 0, syn | 2, 0, 0, 16, ack, 0, 0, 0, 16, text | 1, 7, 0, 0, 0, fin | 2, 0, 0, 0, 3, 4, 1})
+	f.Add([]byte{0xf0, 0, 0, 16, syn, 0, 0, 16, syn | 1, 0, 0, 0, syn | 2, 0, 0, 16, ack, 0, 0, 0, 16, text | 1, 7, 0, 0, 0, fin | 2, 0, 0, 0, 3, 4, 1})
 	// A table of one: full by TIME-WAIT, by a half-open, by cookies.
-	f.Add([]byte{0x00, 0, 9, 0, synAck, 0, 0, 0, 10, 0, fin, 0, 0, 0, 0x19, 0, syn | 2, 0, 0, 8, 70, 0, syn, 0, 0, 0x29})
+	f.Add([]byte{0x00, 0, 0, 9, 0, synAck, 0, 0, 0, 10, 0, fin, 0, 0, 0, 0x19, 0, syn | 2, 0, 0, 8, 70, 0, syn, 0, 0, 0x29})
+	// Fast Open: a SYN with cookie and text, a reply before the ACK, the ACK; and one from here with text,
+	// which a path MTU, a SYN that crosses and a SYN-ACK meet.
+	f.Add([]byte{0xf0, 0, 1, 0, syn, 7, 0, 1, 3, 12, 40, 0, ack, 0, 0, 2})
+	f.Add([]byte{0xf0, 0, 5, 0x89, 200, 0, synAck, all, 0, 0, 16, 0x57, 1, 10, 0, 8, 100, 0x8d, 0, 120, 0x89, 200})
+	f.Add([]byte{0xf0, 0x55, 1, 0x99, 100, 0, syn | 1, ts, 0, 16, 5, 0x9d, 0, 90, 0, ack | 1, 0, 0, 0})
+	// A gate that defers and is full.
+	f.Add([]byte{0xf0, 0, 128, 0, syn | 1, 0, 0, 0, ack | 1, 0, 0, 0, 8, 3, 0, text | 1, 5, 0, 0, 0x9a})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 1024 {
 			return

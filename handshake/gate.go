@@ -95,15 +95,21 @@ func (e *Engine) enter(r *record, idx uint32, s *wire.Segment, i int) (a Action,
 }
 
 // gateOf is the listener whose Gate counts r, nil if it is gone. It is looked for
-// by address and application, since another may have come between.
-func (e *Engine) gateOf(r *record, idx uint32) *listener {
+// by address and application, since another may have come between. As in find, one
+// of just this address goes before one of any.
+func (e *Engine) gateOf(r *record, idx uint32) (found *listener) {
 	local := e.tuple(idx).Local
 	for i := e.listeners.byPort[r.localPort]; i != 0; i = e.listeners.all[i].next {
-		if l := &e.listeners.all[i]; l.app == r.app && (l.addr == local || l.addr == (wire.Addr{})) {
+		l := &e.listeners.all[i]
+		switch {
+		case l.app != r.app:
+		case l.addr == local:
 			return l
+		case l.addr == (wire.Addr{}):
+			found = l
 		}
 	}
-	return nil
+	return found
 }
 
 // holdFor is for how many time-outs r waits for text.

@@ -184,7 +184,7 @@ func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 		e.fastOpenTooBig(r, idx, t, sum.TSOff)
 		return true
 	}
-	if tooLong && r.flags2&flagText != 0 {
+	if tooLong && r.flags2&flagText != 0 && r.state != SynRcvd { // text of SYNs that crossed waits for the ACK
 		e.ctr.DataRetrans++
 		e.sendUnacked(r, idx, sum.TSOff)
 	}

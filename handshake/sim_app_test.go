@@ -62,7 +62,7 @@ func (d *simNode) later(at Time, t wire.Tuple) { d.plans = append(d.plans, simPl
 
 func (d *simNode) connect(t wire.Tuple) {
 	reused := d.e.ctr.TimeWaitReused
-	id, err := d.wit.connect(t, 2)
+	id, n, err := d.dial(t)
 	switch {
 	case err == nil:
 		d.w.ctr.Begun++
@@ -72,7 +72,7 @@ func (d *simNode) connect(t wire.Tuple) {
 			}
 			delete(d.waits, t)
 		}
-		d.newApp(id, d.wit.flows[id])
+		d.withText(d.newApp(id, d.wit.flows[id]), t, n)
 		if d.w.c.poke > 0 && d.w.rng.IntN(50) == 0 {
 			d.close(id, d.wit.flows[id])
 		}
@@ -102,8 +102,10 @@ func (d *simNode) events(in []*simFrame) {
 			d.tell("event %+v", *ev)
 		}
 		if f := d.wit.aborted(ev); f != nil {
-			f.app.got += ev.Len // the engine has acknowledged it
-			f.app.in.delivered = max(f.app.in.delivered, f.app.got)
+			if ev.Len > 0 { // the engine has acknowledged it
+				f.app.got += ev.Len
+				f.app.in.delivered = max(f.app.in.delivered, f.app.got)
+			}
 			continue
 		}
 		f := d.wit.event(ev)
@@ -114,6 +116,11 @@ func (d *simNode) events(in []*simFrame) {
 			fr := in[ev.Seg]
 			p := &d.pkts[ev.Seg]
 			d.gotText(f, fr.b[p.Data:p.End][ev.Off:ev.Off+ev.Len])
+		case EventConfirmed:
+			if !f.app.out.shown && !d.w.isTainted(f.tup) {
+				d.wit.fail("confirmed before proof: %+v of %v", *ev, f.tup)
+			}
+			d.proceed(f)
 		case EventAcked:
 			acked := f.app.sent
 			if d.e.Sending(ev.Flow) { // a new one since
@@ -147,12 +154,17 @@ func (d *simNode) established(ev *Event, f *seenFlow) {
 	a := f.app
 	a.in, a.out = w.stream(swap(f.tup), ev.IRS), w.stream(f.tup, ev.ISS)
 	info := d.e.Info(ev)
+	f.ecn = info.ECN
 	if id, ok := d.open[f.tup]; ok {
 		d.wit.fail("%v is up twice: %v and %v", f.tup, id, ev.Flow)
 	}
 	d.open[f.tup] = ev.Flow
+	if d.w.c.gate.Backlog > 0 && !ev.Active {
+		d.queued = append(d.queued, ev.Flow)
+	}
 	if !w.isTainted(f.tup) {
-		if !a.out.shown || !a.in.shown {
+		d.checkECN(ev, &info)
+		if !a.out.shown && !f.early || !a.in.shown {
 			d.wit.fail("established before proof (shown: %v, %v): %+v, %+v", a.out.shown, a.in.shown, *ev, info)
 		}
 		d.checkOnce(ev, f, &info)
@@ -161,16 +173,18 @@ func (d *simNode) established(ev *Event, f *seenFlow) {
 }
 
 // checkOnce holds HND-001: one SYN makes one flow. A cookie is the exception: a
-// late copy of its ACK is as good as the first when the flow has ended since.
+// late copy of its ACK is as good as the first when the flow has ended since. So is
+// a late copy of a SYN with a good cookie of Fast Open (TFO-019).
 func (d *simNode) checkOnce(ev *Event, f *seenFlow, info *Info) {
 	k := streamKey{swap(f.tup), ev.IRS}
 	d.born[k]++
+	f.app.in.early = f.app.in.early || f.early
 	if d.born[k] == 1 {
 		return
 	}
 	d.w.ctr.Again++
 	f.app.out.again = true
-	if !info.Cookie {
+	if !info.Cookie && !f.app.in.early {
 		d.wit.fail("one SYN made %d flows: %+v, %+v", d.born[k], *ev, *info)
 	}
 }
@@ -192,7 +206,7 @@ func (d *simNode) gotText(f *seenFlow, p []byte) {
 func (d *simNode) proceed(f *seenFlow) {
 	a := f.app
 	st := d.e.State(a.id)
-	if st != Established && st != CloseWait {
+	if st != Established && st != CloseWait && !(st == SynRcvd && f.early) {
 		return
 	}
 	if a.sends > 0 {
@@ -274,6 +288,7 @@ func (d *simNode) closed(ev *Event, f *seenFlow) {
 	if d.w.isTainted(f.tup) {
 		return
 	}
+	d.voidEnded(f.tup, ev.Reason)
 	_, reset := d.resets[f.tup]
 	_, icmp := d.errors[f.tup]
 	switch ev.Reason {

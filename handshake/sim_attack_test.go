@@ -62,6 +62,10 @@ func (w *simWorld) guess() wire.Segment {
 		s.Opt.Has |= wire.HasTimestamps
 		s.Opt.TSVal, s.Opt.TSEcr = w.rng.Uint32(), w.rng.Uint32()
 	}
+	if w.rng.IntN(4) == 0 {
+		s.Opt.Has |= wire.HasFastOpen
+		s.Opt.TFOLen, s.Opt.TFO[w.rng.IntN(16)] = uint8(w.rng.IntN(3))*8, byte(w.rng.Uint32())
+	}
 	return s
 }
 
@@ -86,7 +90,7 @@ func (w *simWorld) forgeICMP(d *simNode, s *wire.Segment) {
 	s.Tuple = swap(s.Tuple)
 	quote := w.blank()
 	n := wire.PutTCP(quote, s, nil)
-	w.deliver(d, simFrame{b: w.putICMPError(d, quote[:n], w.rng.IntN(16)), forged: true})
+	w.deliver(d, simFrame{b: w.putICMPError(d, quote[:n], w.rng.IntN(16), 500+w.rng.IntN(1000)), forged: true})
 	w.free(quote)
 }
 
@@ -117,24 +121,8 @@ func (d *simNode) icmp(f *simFrame, p *wire.Packet) {
 		return
 	}
 	d.w.mix(uint64(q.Seq)<<8 | uint64(q.Type))
-	if d.e.ICMP(q.Tuple, q.Seq, simICMPKind(&q)) && f.forged {
+	if d.e.ICMPError(&q) && f.forged {
 		d.wit.fail("a forged ICMP error was believed: %+v", q)
 	}
 	d.wit.due++
-}
-
-// simICMPKind is how the worker reads an error.
-func simICMPKind(q *wire.Quote) ICMPKind {
-	type code struct{ typ, code uint8 }
-	c := code{q.Type, q.Code}
-	if !q.Local.Is4() {
-		c.typ += 100
-	}
-	switch c {
-	case code{3, 2}, code{3, 3}, code{101, 4}:
-		return ICMPHard
-	case code{3, 4}, code{4, 0}, code{102, 0}:
-		return ICMPOther
-	}
-	return ICMPSoft
 }

@@ -73,3 +73,74 @@ func TestTSP_005_SIM_002_SynAckUpdatesTSRecent(t *testing.T) {
 		PA seq=1 ack=1 len=5 ts=1007  | A seq=1 ack=6           | ESTABLISHED | data 0+5
 	`)
 }
+
+// A flow that came early and was released knows no reader either: text behind the ACK
+// that confirms it is reset.
+func TestRST_014_TFO_009_ReleasedBeforeTheAck(t *testing.T) {
+	k := fastKit(t, Config{})
+	k.play(fastOpened + `
+		release                    | FA seq=1 ack=101 | SYN-RECEIVED
+		PA seq=101 ack=1 len=50    | R seq=1 | CLOSED | confirmed, closed: aborted
+	`)
+	c := k.e.Counters()
+	require.Empty(t, c.Check())
+	require.EqualValues(t, 1, c.Aborted)
+	require.EqualValues(t, 1, c.FastOpen.Confirmed)
+	require.EqualValues(t, 100, c.PayloadBytes)
+	t.Run("RST-014 old text and a FIN are no new text", func(t *testing.T) {
+		fastKit(t, Config{}).play(fastOpened + `
+			release                | FA seq=1 ack=101 | SYN-RECEIVED
+			FA seq=101 ack=2       | A seq=2 ack=102 | TIME-WAIT | confirmed, closed: done
+		`)
+	})
+}
+
+// Release after Close before the peer's ACK: the flow is alive, and its FIN went out once.
+func TestRST_014_TFO_009_ReleaseAfterClose(t *testing.T) {
+	k := fastKit(t, Config{})
+	k.play(fastOpened + "close | FA seq=1 ack=101 | SYN-RECEIVED")
+	require.True(t, k.e.Release(k.flow))
+	require.Empty(t, k.e.Output())
+	k.play("A seq=101 ack=2 len=50 | R seq=2 | CLOSED | confirmed, closed: aborted")
+	require.False(t, k.e.Release(k.flow))
+}
+
+// SYNs with text have crossed, and only then a router says that ours was too long:
+// the text still waits for the peer's ACK, and then fits.
+func TestMTU_006_SIM_006_TooBigAfterTheCrossing(t *testing.T) {
+	k := fastClient(t, Config{})
+	k.learn()
+	k.play(`
+		connect 960              | S len=960 | SYN-SENT
+		S seq=0 mss=1460         | SA seq=0 ack=1 len=0 | SYN-RECEIVED
+		icmp mtu=800 seq=0       | - | SYN-RECEIVED
+		SA seq=0 ack=1 mss=1460  | A seq=1 ack=1 & PA seq=1 ack=1 len=760 | ESTABLISHED | established
+		A seq=1 ack=761          | - & PA seq=761 ack=1 len=200 | ESTABLISHED
+		A seq=1 ack=961          | - | ESTABLISHED | acked
+	`)
+	require.EqualValues(t, 1, k.e.Counters().PathMTUs)
+}
+
+// Two listeners of one port and application: a flow is counted by the gate that let
+// it in, whichever listener came first.
+func TestFLD_001_GateOfTheSameListener(t *testing.T) {
+	for _, first := range []wire.Addr{{}, our4} {
+		k := newKit(t, Config{})
+		second := our4
+		if first == our4 {
+			second = wire.Addr{}
+		}
+		require.NoError(t, k.e.Unlisten(wire.Addr{}, 80))
+		for _, a := range []wire.Addr{first, second} {
+			require.NoError(t, k.e.Listen(a, 80, 7, false))
+			require.NoError(t, k.e.SetGate(a, 80, Gate{HalfOpen: 5, Backlog: 5}))
+		}
+		k.play("S seq=0 | SA\nA seq=1 ack=1 | - | ESTABLISHED | established")
+		l := k.e.listeners.at(our4, 80)
+		require.Zero(t, l.halfOpen)
+		require.Equal(t, 1, l.queued)
+		require.Zero(t, k.e.listeners.at(wire.Addr{}, 80).queued)
+		require.True(t, k.e.Take(k.flow))
+		require.Zero(t, l.queued)
+	}
+}

@@ -93,11 +93,67 @@ func simScenarios() []simConfig {
 	add("icmp", lossy, func(c *simConfig) { c.icmp, c.blind, c.simultaneous = 1, 5, 0.2 })
 	add("wrap", lossy, func(c *simConfig) { c.wrapISS, c.attempts, c.perMS, c.reuse = true, 1000, 1, 0.2 })
 	add("unlisten", lossy, func(c *simConfig) { c.unlisten, c.both = true, 0.3 })
+	early := func(c *simConfig) {
+		c.fastOpen, c.places, c.engine.FastOpenCache = 0.8, 40, 64
+		c.engine.Cookies, c.both = CookiesNever, 0.3
+	}
+	add("fastopen/clean", simConfig{}, func(c *simConfig) { early(c); c.orderly, c.places = true, 1000 })
+	add("fastopen/lossy", lossy, func(c *simConfig) { early(c); c.blind, c.icmp = 2, 0.2 })
+	add("fastopen/awful", awful, func(c *simConfig) { early(c); c.engine.TimeWait, c.simultaneous = -1, 0.2 })
+	add("fastopen/few", lossy, func(c *simConfig) {
+		early(c)
+		c.places, c.engine.MaxFlows, c.perMS, c.reuse, c.blind = 2, 60, 1, 0.3, 2
+	})
+	add("fastopen/crossing", simConfig{dup: 0.1, late: 0.02, maxDelay: 5}, func(c *simConfig) { early(c); c.simultaneous, c.reuse = 0.8, 0.2 })
+	add("fastopen/crash", lossy, func(c *simConfig) { early(c); c.crash, c.reuse, c.simultaneous, c.perMS = 200, 0.4, 0.1, 2 })
+	add("fastopen/rotation", lossy, func(c *simConfig) { early(c); c.rotate, c.reuse, c.perMS, c.attempts = true, 0.2, 0.3, 3000 })
+	add("fastopen/middlebox", lossy, func(c *simConfig) {
+		early(c)
+		c.strip, c.rewrite, c.corrupt, c.engine.FastOpenBlackHole = true, 0.02, 0.05, 100*time.Millisecond
+	})
+	add("fastopen/cookies", lossy, func(c *simConfig) {
+		under(c)
+		early(c)
+		c.engine.Cookies, c.engine.Flood.EvictOldest, c.unlisten = CookiesPressure, true, true
+	})
+	add("fastopen/gates", lossy, func(c *simConfig) {
+		early(c)
+		c.gate, c.take = Gate{HalfOpen: 100, Backlog: 30, Defer: 2 * time.Second}, 0.1
+	})
+	add("fastopen/path-mtu", simConfig{}, func(c *simConfig) { early(c); c.pathMTU, c.orderly = 700, true })
+	add("path-mtu", lossy, func(c *simConfig) { c.pathMTU, c.both, c.icmp, c.blind, c.simultaneous = 600, 0.3, 0.3, 3, 0.1 })
+	add("path-mtu/clean", simConfig{}, func(c *simConfig) { c.pathMTU, c.both, c.orderly = 900, 0.3, true })
+	add("icmp/fail-fast", lossy, func(c *simConfig) { c.icmp, c.blind, c.simultaneous, c.engine.FailFast = 1, 5, 0.2, true })
+	for _, ecn := range [][2]ECNMode{{ECNOn, ECNPassive}, {ECNOn, ECNOff}, {ECNOn, ECNOn}} {
+		add("ecn/on-"+ecn[1].String(), simConfig{}, func(c *simConfig) {
+			c.ecn, c.both, c.orderly, c.congested, c.engine.Cookies = ecn, 0.3, true, 0.3, CookiesNever
+		})
+	}
+	add("ecn/bleached", lossy, func(c *simConfig) {
+		c.ecn, c.both, c.bleach, c.congested, c.simultaneous = [2]ECNMode{ECNOn, ECNOn}, 0.3, true, 0.2, 0.2
+	})
+	add("ecn/cookies", lossy, func(c *simConfig) {
+		c.ecn, c.congested, c.engine.Cookies, c.icmp = [2]ECNMode{ECNOn, ECNPassive}, 0.2, CookiesAlways, 0.2
+	})
+	queue := func(c *simConfig) {
+		c.gate, c.take, c.both, c.blind = Gate{HalfOpen: 100, Backlog: 20}, 0.05, 0.3, 1
+		c.engine.TimeWait = 300 * time.Millisecond
+	}
+	add("backlog", lossy, queue)
+	add("backlog/abort", lossy, func(c *simConfig) { queue(c); c.gate.AbortOnOverflow = true })
+	add("backlog/cookies", lossy, func(c *simConfig) { queue(c); c.engine.Cookies = CookiesAlways })
+	add("backlog/deferred", lossy, func(c *simConfig) { queue(c); c.gate.Defer, c.reuse = 3*time.Second, 0.2 })
+	for p := RetryLinuxLinear; p < numRetryPresets; p++ {
+		add("retry/"+p.String(), awful, func(c *simConfig) { c.engine.Retry, c.void, c.both, c.poke = p.Retry(), 0.2, 0.2, 0 })
+	}
 	add("everything", awful, func(c *simConfig) {
 		under(c)
 		c.corrupt, c.rewrite, c.icmp, c.strip = 0.05, 0.02, 0.3, true
 		c.both, c.simultaneous, c.reuse, c.crash, c.rotate, c.perMS = 0.3, 0.1, 0.3, 1000, true, 1
 		c.engine.MaxFlows, c.engine.TimeWait, c.unlisten = 1000, 2*time.Second, true
+		c.fastOpen, c.places, c.engine.FastOpenCache, c.engine.FastOpenBlackHole = 0.4, 10, 16, time.Second
+		c.ecn, c.bleach, c.congested, c.pathMTU = [2]ECNMode{ECNOn, ECNOn}, true, 0.1, 1000
+		c.gate, c.take = Gate{HalfOpen: 100, Backlog: 100, Defer: time.Second}, 0.1
 	})
 	return list
 }
@@ -127,7 +183,19 @@ func runSim(tb testing.TB, c simConfig) *simWorld {
 			require.True(tb, !s.shown || s.delivered == s.sent, "%v: %d of %d bytes", k, s.delivered, s.sent)
 		}
 	}
-	if c.engine.Cookies == CookiesNever && !c.fleet {
+	f := &t.FastOpen
+	if c.clean() && c.fastOpen > 0 {
+		require.Zero(tb, w.ctr.Again+f.Failed+f.Unanswered)
+		require.NotZero(tb, f.Taken)
+		require.GreaterOrEqual(tb, f.Accepted, f.Taken, "each text that was taken came early")
+	}
+	if c.clean() && c.pathMTU > 0 {
+		require.NotZero(tb, t.PathMTUs)
+	}
+	if c.congested > 0 && c.clean() && c.ecn[1] != ECNOff {
+		require.NotZero(tb, w.ctr.Reduced, "marks are answered")
+	}
+	if c.engine.Cookies == CookiesNever && !c.fleet && c.fastOpen == 0 {
 		require.Zero(tb, t.Cookies+t.CookiesOK+w.ctr.Again)
 	}
 	if c.engine.Cookies == CookiesAlways && c.simultaneous == 0 && c.reuse == 0 {
@@ -177,7 +245,7 @@ func TestSim(t *testing.T) {
 
 func TestSimIsDeterministic(t *testing.T) {
 	for _, c := range simScenarios() {
-		c.attempts /= 5
+		c.attempts /= 10
 		c.seed = 7
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -213,6 +281,12 @@ func (s *simCounts) add(o *simCounts) {
 		{&s.Given, &o.Given},
 		{&s.Bytes, &o.Bytes},
 		{&s.Wrapped, &o.Wrapped},
+		{&s.TooBig, &o.TooBig},
+		{&s.Marked, &o.Marked},
+		{&s.Bleached, &o.Bleached},
+		{&s.ECN, &o.ECN},
+		{&s.Reduced, &o.Reduced},
+		{&s.Void, &o.Void},
 	} {
 		*p.to += *p.from
 	}
@@ -222,15 +296,19 @@ func (s *simCounts) add(o *simCounts) {
 }
 
 func (s *simCounts) String() string {
-	t := &s.Total
+	t, f := &s.Total, &s.Total.FastOpen
 	return fmt.Sprintf("%d attempts (%d begun, %d no room, %d in use), %d connected, %d refused, %d timed out, %d unreachable, %d aborted; "+
 		"%d accepted (%d again), %d simultaneous, %d replaced; cookies %d ok %d bad %d, mode entered %d; "+
 		"done %d reset %d broken %d aborted %d (%d given up), time-wait %d (%d recycled); "+
 		"%d frames, %d lost, %d copied, %d damaged, %d rewritten (%d caught, %d misread), %d stripped, %d ICMP, %d forged (%d missed), %d nowhere; "+
+		"fast open %d asked %d sent %d taken %d declined %d unanswered, %d accepted %d confirmed %d failed %d full, %d black holes; "+
+		"path MTU %d too big %d believed; ECN %d flows %d marked %d reduced %d bleached; %d SYNs to nobody; "+
 		"%d resets, depth %d, %d bytes, %d crashes, %d wraps, %v",
 		s.Attempts, s.Begun, s.NoRoom, s.InUse, t.Connected, t.Refused, t.TimedOut, t.Unreachable, t.AttemptAborted,
 		t.Accepted, s.Again, t.SimultaneousOpens, t.HalfOpenReplaced, t.Cookies, t.CookiesOK, t.CookiesBad, t.CookieModeEntered,
 		t.Done, t.Reset, t.Broken, t.Aborted, s.Given, t.TimeWaits, t.TimeWaitRecycled,
 		s.Frames, s.Lost, s.Copies, s.Damaged, s.Rewritten, s.Caught, s.Misread, s.Stripped, s.ICMP, s.Forged, s.Missed, s.Nowhere,
+		f.Asked, f.Sent, f.Taken, f.Declined, f.Unanswered, f.Accepted, f.Confirmed, f.Failed, f.Full, f.BlackHoles,
+		s.TooBig, t.PathMTUs, s.ECN, s.Marked, s.Reduced, s.Bleached, s.Void,
 		t.ResetsSent, s.Depth, s.Bytes, s.Crashes, s.Wrapped, s.Virtual.Round(time.Second))
 }

@@ -37,7 +37,13 @@ func (x *walker) walk(e *Engine) string {
 	if bad := x.timers(e); bad != "" {
 		return bad
 	}
-	return x.records(e)
+	if bad := x.records(e); bad != "" {
+		return bad
+	}
+	if bad := x.places(e); bad != "" {
+		return bad
+	}
+	return x.gates(e)
 }
 
 func (x *walker) list(e *Engine, name string, idx uint32, place uint8) string {
@@ -134,8 +140,11 @@ func (x *walker) records(e *Engine) string {
 		}
 		switch r.state {
 		case SynSent, SynRcvd:
-			if r.flags&flagActive != 0 {
+			switch {
+			case r.flags&flagActive != 0:
 				opening++
+			case r.handedOver():
+				established++
 			}
 		case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
 			established++
@@ -171,14 +180,20 @@ func recordFault(r *record) string {
 	if r.mss < 48 && r.state != SynSent {
 		return "the peer's MSS is below the least"
 	}
-	if (r.flags2&flagText != 0) != (r.state >= Established && r.outstanding() > 0) {
+	if (r.flags2&flagText != 0) != (textUnderWay(r) > 0) {
 		return "text under way and its flag differ"
+	}
+	if r.handedOver() {
+		if half || !backingOff {
+			return "handed over, and half-open or without a timer"
+		}
+		return ""
 	}
 	switch r.state {
 	case SynSent, SynRcvd:
 		switch {
-		case r.sndNxt != r.sndUna+1:
-			return "more than the SYN is under way"
+		case r.sndNxt != r.sndUna+1 && (r.flags&flagFastOpen == 0 || uint32(r.sndNxt-r.sndUna-1) > textUnderWay(r)):
+			return "more than the SYN and its text is under way"
 		case !backingOff:
 			return "no retransmission timer"
 		case half == active || r.state == SynSent && !active || fin:
@@ -210,6 +225,19 @@ func recordFault(r *record) string {
 	return ""
 }
 
+// textUnderWay is how much text that the application gave is not acknowledged.
+func textUnderWay(r *record) uint32 {
+	switch {
+	case r.state >= Established:
+		return r.outstanding()
+	case r.handedOver():
+		return r.outstanding() - 1
+	case r.flags&flagFastOpen != 0:
+		return uint32(r.wnd)
+	}
+	return 0
+}
+
 // malformed says what no segment of the engine may look like, or "".
 func malformed(s *wire.Segment) string {
 	has := func(f wire.Flags) bool { return s.Flags&f == f }
@@ -222,8 +250,14 @@ func malformed(s *wire.Segment) string {
 		return "flags that exclude each other"
 	case has(wire.FlagRST) && (s.Win != 0 || s.Len != 0 || s.Opt.Has&^wire.HasTimestamps != 0 || s.TOS&3 != 0):
 		return "a reset that carries something"
-	case !has(wire.FlagSYN) && s.Opt.Has&(wire.HasMSS|wire.HasWScale|wire.HasSACKPermitted) != 0:
+	case !has(wire.FlagSYN) && s.Opt.Has&(wire.HasMSS|wire.HasWScale|wire.HasSACKPermitted|wire.HasFastOpen) != 0:
 		return "an option of a SYN"
+	case has(wire.FlagSYN|wire.FlagACK) && (s.Len != 0 || s.Flags&(wire.FlagCWR|wire.FlagAE) != 0):
+		return "a SYN-ACK with text, CWR or AE"
+	case has(wire.FlagSYN) && s.Len != 0 && (s.Opt.Has&wire.HasFastOpen == 0 || s.Opt.TFOLen == 0):
+		return "a SYN with text and without a cookie" // TFO-014
+	case s.TOS&ecnMask != 0 && (s.TOS&ecnMask != ect0 || s.Len == 0 || has(wire.FlagSYN)):
+		return "marked ECN-capable without new text" // ECN-005
 	case s.Flags&(wire.FlagSYN|wire.FlagACK) == wire.FlagSYN && s.Opt.Has&wire.HasMSS == 0:
 		return "a SYN without MSS"
 	}

@@ -14,6 +14,13 @@ func (w *simWorld) carry(from, to *simNode, f simFrame) {
 	if w.c.strip && w.rng.IntN(2) == 0 {
 		w.stripOptions(f.b)
 	}
+	if from != nil && w.tooBig(from, f.b) {
+		w.free(f.b)
+		return
+	}
+	if w.c.bleach || w.c.congested > 0 {
+		w.routeECN(f.b)
+	}
 	copies := 1
 	if w.chance(w.c.dup) {
 		copies = 2
@@ -192,11 +199,11 @@ func (w *simWorld) icmpError(to *simNode, b []byte) {
 		return
 	}
 	w.ctr.ICMP++
-	w.deliver(to, simFrame{b: w.putICMPError(to, b[wire.EthernetLen:], w.rng.IntN(16))})
+	w.deliver(to, simFrame{b: w.putICMPError(to, b[wire.EthernetLen:], w.rng.IntN(16), 1280)})
 }
 
 // putICMPError quotes the packet ip, v4 or v6, in an error of a kind.
-func (w *simWorld) putICMPError(to *simNode, ip []byte, kind int) []byte {
+func (w *simWorld) putICMPError(to *simNode, ip []byte, kind, mtu int) []byte {
 	v4 := []struct{ typ, code byte }{{3, 0}, {3, 1}, {3, 3}, {3, 2}, {3, 4}, {11, 0}, {12, 0}, {4, 0}}
 	v6 := []struct{ typ, code byte }{{1, 0}, {1, 3}, {1, 4}, {2, 0}, {3, 0}, {4, 0}, {1, 1}, {1, 5}}
 	f := w.blank()
@@ -229,7 +236,7 @@ func (w *simWorld) putICMPError(to *simNode, ip []byte, kind int) []byte {
 	icmp := f[m : m+wire.ICMPLen+quote]
 	clear(icmp[:wire.ICMPLen])
 	icmp[0], icmp[1] = e.typ, e.code
-	binary.BigEndian.PutUint16(icmp[6:], 1280)
+	binary.BigEndian.PutUint16(icmp[6:], uint16(mtu))
 	copy(icmp[wire.ICMPLen:], ip[:quote])
 	f = f[:m+len(icmp)]
 	sum := uint32(0)

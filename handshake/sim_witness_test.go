@@ -22,6 +22,8 @@ type witness struct {
 	book  Counters               // the fields that can be known from outside
 	walker
 	due    int // work since the last walk
+	bursts int
+	keys   *cookie.Keys // of the last burst
 	before [MaxBurst]wire.Segment
 }
 
@@ -32,12 +34,15 @@ type seenFlow struct {
 	next                   wire.Seq // of the text or FIN to come
 	ts                     uint32   // last TSval that was acted on in order; 0: none known
 	active, up, peerClosed bool
-	released               bool
+	ecn                    bool
+	text                   int     // given to ConnectText
+	early, confirmed       bool    // handed over by its SYN; acknowledged since
+	released               int     // the burst in which it was, 0: not
 	app                    *simApp // of the simulation
 }
 
 func newWitness(tb testing.TB, e *Engine) *witness {
-	return &witness{tb: tb, e: e, flows: map[FlowID]*seenFlow{}, late: map[FlowID]*seenFlow{}, syns: map[streamKey]struct{}{}}
+	return &witness{tb: tb, e: e, flows: map[FlowID]*seenFlow{}, late: map[FlowID]*seenFlow{}, syns: map[streamKey]struct{}{}, bursts: 1}
 }
 
 func (x *witness) fail(format string, args ...any) {
@@ -50,6 +55,7 @@ func (x *witness) handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act 
 	for i, s := range segs {
 		x.before[i] = *s
 	}
+	x.keys = keys
 	x.e.Handle(now, keys, segs, act)
 	x.book.Segments += uint64(len(segs))
 	x.due += len(segs)
@@ -66,7 +72,7 @@ func (x *witness) handle(now Time, keys *cookie.Keys, segs []*wire.Segment, act 
 			x.fail("an answer with text: %s", tellSegment(s))
 		case in.Flags&wire.FlagRST != 0 && s.Flags&wire.FlagRST != 0:
 			x.fail("a reset for a reset: %s, %s", tellSegment(in), tellSegment(s))
-		case in.Flags&wire.FlagRST != 0 && s.Flags != wire.FlagACK:
+		case in.Flags&wire.FlagRST != 0 && s.Flags&^wire.FlagECE != wire.FlagACK:
 			x.fail("a reset was answered by more than a challenge: %s, %s", tellSegment(in), tellSegment(s))
 		}
 	}
@@ -101,6 +107,16 @@ func (x *witness) output() []Out {
 
 func (x *witness) connect(t wire.Tuple, app uint16) (FlowID, error) {
 	id, err := x.e.Connect(&t, app, 0)
+	return x.connected(t, id, 0, err)
+}
+
+// connectText is Engine.ConnectText.
+func (x *witness) connectText(t wire.Tuple, app uint16, n int) (FlowID, error) {
+	id, err := x.e.ConnectText(&t, app, 0, n)
+	return x.connected(t, id, n, err)
+}
+
+func (x *witness) connected(t wire.Tuple, id FlowID, n int, err error) (FlowID, error) {
 	if err != nil {
 		return id, err
 	}
@@ -108,7 +124,7 @@ func (x *witness) connect(t wire.Tuple, app uint16) (FlowID, error) {
 		x.fail("FlowID %v came back", id)
 	}
 	x.book.Attempted++
-	x.flows[id] = &seenFlow{tup: t, active: true}
+	x.flows[id] = &seenFlow{tup: t, active: true, text: n}
 	return id, nil
 }
 
@@ -129,6 +145,7 @@ func (x *witness) aborted(ev *Event) *seenFlow {
 // endBurst is Engine.EndBurst.
 func (x *witness) endBurst() {
 	clear(x.late)
+	x.bursts++
 	x.e.EndBurst()
 }
 
@@ -145,12 +162,25 @@ func (x *witness) event(ev *Event) *seenFlow {
 		x.fail("event %+v has the other role", *ev)
 	}
 	x.fresh(ev, f)
+	if f.early && !f.confirmed && (ev.Kind == EventAcked || ev.Kind == EventPeerClosed) {
+		x.fail("%+v of a flow that came early and is not confirmed", *ev)
+	}
+	if f.released != 0 && f.released != x.bursts && (ev.Kind == EventData || ev.Kind == EventPeerClosed) {
+		x.fail("%+v of a flow that was released", *ev)
+	}
 	switch ev.Kind {
+	case EventConfirmed:
+		x.confirmed(ev, f)
 	case EventData:
 		if ev.Len == 0 || ev.Seg < 0 || f.peerClosed {
 			x.fail("text from nowhere or behind a FIN: %+v", *ev)
 		}
-		if in := &x.before[ev.Seg]; in.Seq+wire.Seq(ev.Off) != f.next || ev.Off+ev.Len > in.Len {
+		in := &x.before[ev.Seg]
+		first := in.Seq
+		if in.Flags&wire.FlagSYN != 0 {
+			first++
+		}
+		if first+wire.Seq(ev.Off) != f.next || ev.Off+ev.Len > in.Len {
 			x.fail("text of %s at %d+%d, want sequence number %d", tellSegment(in), ev.Off, ev.Len, f.next)
 		}
 		f.next += wire.Seq(ev.Len)
@@ -198,7 +228,7 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 		x.fail("established twice: %+v, %v", *ev, info.Tuple)
 	default:
 		x.book.Accepted++
-		f = &seenFlow{tup: info.Tuple}
+		f = &seenFlow{tup: info.Tuple, early: ev.FastOpen}
 		x.flows[ev.Flow] = f
 	}
 	if info.Active != ev.Active || info.ISS != ev.ISS || info.IRS != ev.IRS || info.MSS < 48 {
@@ -208,9 +238,7 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 	if ev.Seg < 0 {
 		x.fail("established by nothing: %+v", *ev)
 	}
-	if in := &x.before[ev.Seg]; in.Tuple != f.tup || in.Flags&wire.FlagACK == 0 || in.Ack != ev.ISS+1 {
-		x.fail("%s does not prove ISS %d", tellSegment(in), ev.ISS)
-	}
+	x.proof(ev, f)
 	if in := &x.before[ev.Seg]; info.Timestamps && in.Opt.Has&wire.HasTimestamps != 0 && in.Seq.LessEq(f.next) {
 		f.ts = in.Opt.TSVal
 	}
@@ -218,6 +246,46 @@ func (x *witness) established(ev *Event, f *seenFlow) *seenFlow {
 		x.fail("ISS %d was never sent: %+v", ev.ISS, info)
 	}
 	return f
+}
+
+// proof holds the segment behind an EventEstablished to what may be one: an ACK of
+// our SYN and, of text that stood on it, a part; or a SYN that brings a cookie.
+func (x *witness) proof(ev *Event, f *seenFlow) {
+	in := &x.before[ev.Seg]
+	bad := in.Tuple != f.tup
+	switch {
+	case f.early:
+		bad = bad || in.Flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) != wire.FlagSYN ||
+			in.Opt.Has&wire.HasFastOpen == 0 || in.Seq != ev.IRS || x.cookieOf(in) == cookie.FastOpenRefused
+	case in.Flags&wire.FlagACK == 0:
+		bad = true
+	case f.active:
+		bad = bad || uint32(in.Ack-ev.ISS-1) > uint32(f.text) || ev.FastOpen != (in.Ack != ev.ISS+1)
+	default:
+		bad = bad || in.Ack != ev.ISS+1
+	}
+	if bad {
+		x.fail("%s does not prove ISS %d: %+v", tellSegment(in), ev.ISS, *ev)
+	}
+}
+
+// cookieOf is the verdict on the Fast Open cookie of a SYN.
+func (x *witness) cookieOf(s *wire.Segment) cookie.FastOpenVerdict {
+	var t cookie.Tuple
+	gather(&t, &s.Tuple)
+	return x.keys.FastOpen().Check(&t, s.Opt.TFO[:s.Opt.TFOLen])
+}
+
+// confirmed takes note that a flow which came early is like any other from now on.
+func (x *witness) confirmed(ev *Event, f *seenFlow) {
+	if !f.early || f.confirmed || ev.Seg < 0 {
+		x.fail("confirmed without need: %+v", *ev)
+	}
+	f.confirmed = true
+	in := &x.before[ev.Seg]
+	if in.Flags&(wire.FlagACK|wire.FlagRST|wire.FlagSYN) != wire.FlagACK || !f.iss.Less(in.Ack) {
+		x.fail("%s does not confirm ISS %d", tellSegment(in), f.iss)
+	}
 }
 
 func (x *witness) closed(ev *Event, f *seenFlow) {
@@ -239,7 +307,7 @@ func (x *witness) closed(ev *Event, f *seenFlow) {
 		if ev.Seg >= 0 {
 			x.fail("MTU-008: an ICMP error ended a flow that is up")
 		}
-	case f.up && ev.Reason == ReasonAborted && f.released:
+	case f.up && ev.Reason == ReasonAborted && f.released != 0:
 		x.book.Aborted++
 	case !f.up && ev.Reason == ReasonRefused:
 		x.book.Refused++
@@ -250,73 +318,6 @@ func (x *witness) closed(ev *Event, f *seenFlow) {
 	default:
 		x.fail("a flow (up: %v) closed for %v", f.up, ev.Reason)
 	}
-}
-
-// abort is Engine.Abort. A flow in TIME-WAIT is over already.
-func (x *witness) abort(id FlowID) bool {
-	st, f := x.e.State(id), x.flows[id]
-	if !x.e.Abort(id) {
-		if st > Closed && st != TimeWait {
-			x.fail("a flow in %v cannot be aborted", st)
-		}
-		return false
-	}
-	x.gone(id, st, f)
-	return true
-}
-
-func (x *witness) gone(id FlowID, st State, f *seenFlow) {
-	x.due++
-	switch {
-	case f == nil:
-		x.fail("a flow in %v that nobody was told about", st)
-	case !f.up:
-		x.book.AttemptAborted++
-	default:
-		x.book.Aborted++
-	}
-	delete(x.flows, id)
-	x.late[id] = f
-}
-
-// close is Engine.Close, which gives up an attempt.
-func (x *witness) close(id FlowID) bool {
-	st, f := x.e.State(id), x.flows[id]
-	attempt := st == SynSent || st == SynRcvd
-	closed := x.e.Close(id)
-	switch {
-	case !attempt && closed != (st == Established || st == CloseWait):
-		x.fail("Close in %v: %v", st, closed)
-	case attempt && closed != (x.e.State(id) == Closed):
-		x.fail("Close in %v: %v, and now it is in %v", st, closed, x.e.State(id))
-	case attempt && closed:
-		x.gone(id, st, f)
-	}
-	return closed
-}
-
-// release is Engine.Release.
-func (x *witness) release(id FlowID) bool {
-	st, f := x.e.State(id), x.flows[id]
-	released := x.e.Release(id)
-	switch {
-	case released != (st > Closed && st != TimeWait):
-		x.fail("Release in %v: %v", st, released)
-	case released && (st == SynSent || st == SynRcvd):
-		x.gone(id, st, f)
-	case released:
-		f.released = true
-	}
-	return released
-}
-
-// send is Engine.Send.
-func (x *witness) send(id FlowID, n int, fin bool) bool {
-	can := n > 0 && n <= x.e.SendRoom(id) && x.e.OutputRoom() > 0
-	if x.e.Send(id, n, fin) != can {
-		x.fail("Send of %d bytes with room for %d in %v: %v", n, x.e.SendRoom(id), x.e.State(id), !can)
-	}
-	return can
 }
 
 // check compares the books, and now and then walks the structures: a walk costs
@@ -371,8 +372,8 @@ func (x *witness) empty() {
 	if len(x.e.Output()) == 0 && c.ResetsSent != x.book.ResetsSent {
 		x.fail("%d resets counted, %d sent", c.ResetsSent, x.book.ResetsSent)
 	}
-	if c.Flows+c.HalfOpen+c.Opening+c.EstablishedNow != 0 || len(x.flows) != 0 || x.e.timers.armed != 0 {
-		x.fail("something is left: %d flows, %d half-open, %d opening, %d established, %d timers",
-			c.Flows, c.HalfOpen, c.Opening, c.EstablishedNow, x.e.timers.armed)
+	if c.Flows+c.HalfOpen+c.Opening+c.EstablishedNow+c.Queued+c.FastOpen.Pending+c.FastOpen.Sending != 0 || len(x.flows) != 0 || x.e.timers.armed != 0 {
+		x.fail("something is left: %d flows, %d half-open, %d opening, %d established, %d queued, %d early, %d texts on SYNs, %d timers",
+			c.Flows, c.HalfOpen, c.Opening, c.EstablishedNow, c.Queued, c.FastOpen.Pending, c.FastOpen.Sending, x.e.timers.armed)
 	}
 }

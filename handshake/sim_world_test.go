@@ -30,6 +30,9 @@ type simConfig struct {
 	rewrite         float64 // a byte changes and the checksum is made to fit
 	strip           bool    // options vanish from SYNs and SYN-ACKs, MSS is clamped
 	icmp            float64 // a frame that is lost brings back an ICMP error
+	pathMTU         int     // longer packets bring back an ICMP error instead of passing
+	bleach          bool    // of some flows, flags or marks of ECN vanish
+	congested       float64 // a packet that may be marked is
 
 	// Third parties, per millisecond.
 	flood  int // SYNs from addresses where nobody is
@@ -46,6 +49,11 @@ type simConfig struct {
 	wrapISS      bool    // initial sequence numbers just below 2^32
 	poke         float64 // chance per millisecond and node of an unforeseen call
 	orderly      bool    // no application aborts
+	fastOpen     float64 // share of opens with text, and servers take it
+	places       int     // of Fast Open on each listener
+	ecn          [2]ECNMode
+	void         float64 // share of attempts to where nobody is
+	take         float64 // chance per millisecond that a queued flow is taken
 }
 
 // clean says that every attempt must succeed and all text arrive.
@@ -73,6 +81,7 @@ type stream struct {
 	shown     bool   // its SYN or SYN-ACK has reached the other side
 	closed    bool   // the application has closed it
 	again     bool   // accepted again by a cookie, so that two flows share it
+	early     bool   // its SYN has brought a cookie of Fast Open
 	sent      uint32
 	delivered uint32
 }
@@ -97,6 +106,7 @@ type simWorld struct {
 	wraps   []simWrap
 	next    int
 	spare   [][]byte
+	void    map[wire.Tuple]*simVoid
 	digest  uint64
 	pkt     wire.Packet
 	ctr     simCounts
@@ -113,6 +123,8 @@ type simCounts struct {
 	Bytes                          uint64
 	Depth                          uint8
 	Wrapped                        uint64
+	TooBig, Marked, Bleached       uint64
+	ECN, Reduced, Void             uint64
 	Total                          Counters
 	Virtual                        time.Duration
 }
@@ -132,7 +144,7 @@ func newSim(tb testing.TB, c simConfig) *simWorld {
 	tb.Helper()
 	w := &simWorld{
 		tb: tb, c: c, rng: rand.New(rand.NewPCG(c.seed, 99)), now: simStart,
-		streams: map[streamKey]*stream{}, tainted: map[wire.Tuple]struct{}{},
+		streams: map[streamKey]*stream{}, tainted: map[wire.Tuple]struct{}{}, void: map[wire.Tuple]*simVoid{},
 	}
 	rc := cookie.RingConfig{}
 	if c.rotate {
@@ -283,6 +295,11 @@ func (w *simWorld) begin() {
 			t = client.used[w.rng.IntN(len(client.used))]
 		case w.chance(w.c.simultaneous):
 			t.RemotePort, both = 7000+t.LocalPort, true
+		case w.chance(w.c.void):
+			w.next++
+			w.ctr.Attempts++
+			w.connectVoid(t)
+			continue
 		case w.chance(w.c.both):
 			from = server
 			t.RemotePort, t.LocalPort = t.LocalPort, t.RemotePort

@@ -109,8 +109,7 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		// they are behind RCV.NXT and SND.UNA, and a segment at these is the newest.
 		r.wnd = s.Win
 	}
-	if text && r.flags2&flagReleased != 0 && (r.state == FinWait1 || r.state == FinWait2) &&
-		r.rcvNxt.Less(s.Seq+wire.Seq(s.Len)) { // nobody will read it (RST-014)
+	if text && r.unread(s) {
 		e.ended(idx, i, ReasonAborted)
 		return e.resetFor(s)
 	}
@@ -118,6 +117,12 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 		return e.count(Consumed)
 	}
 	return e.text(r, idx, s, i)
+}
+
+// unread reports whether s has new text that nobody will read (RST-014).
+func (r *record) unread(s *wire.Segment) bool {
+	return r.flags2&flagReleased != 0 && (r.state == FinWait1 || r.state == FinWait2) &&
+		r.rcvNxt.Less(s.Seq+wire.Seq(s.Len))
 }
 
 // synchronizedSYN is a SYN or SYN-ACK on a synchronized flow: a challenge, which
