@@ -5,6 +5,7 @@ package flow
 type Chain struct {
 	First, Last Block
 	Len         uint32 // bytes of text
+	Blocks      uint32
 }
 
 // Append copies text to the end of c, into what is left of its last block and
@@ -22,6 +23,7 @@ func (p *Pool) Append(c *Chain, text []byte, keep int) int {
 		n := copy(p.Bytes(b), text[taken:])
 		p.hdr[b].n = uint16(n)
 		p.link(c, b, b)
+		c.Blocks++
 		taken += n
 	}
 	c.Len += uint32(taken)
@@ -43,6 +45,7 @@ func (p *Pool) Concat(c, d *Chain) {
 	if d.First != 0 {
 		p.link(c, d.First, d.Last)
 		c.Len += d.Len
+		c.Blocks += d.Blocks
 		*d = Chain{}
 	}
 }
@@ -65,6 +68,7 @@ func (p *Pool) Drop(c *Chain, n uint32) {
 		n -= uint32(h.n)
 		b := c.First
 		c.First = h.next
+		c.Blocks--
 		p.Put(b)
 	}
 }
