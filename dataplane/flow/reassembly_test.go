@@ -43,10 +43,12 @@ func (m *rxModel) script(seg string, wnd int) Arrival {
 	return m.segment(pos, []byte(body), fin, wnd)
 }
 
-func (m *rxModel) told(h Held, dup wire.SACKBlock) string {
+func (m *rxModel) told(h Held, dup wire.SACKBlock) string { return m.toldIn(h, dup, 4) }
+
+func (m *rxModel) toldIn(h Held, dup wire.SACKBlock, room int) string {
 	var dst [4]wire.SACKBlock
 	var out []string
-	for _, b := range dst[:m.r.SACK(h, dup, &dst, 4)] {
+	for _, b := range dst[:m.r.SACK(h, dup, &dst, room)] {
 		out = append(out, letters[b.Left-m.base:b.Left-m.base+1]+"-"+letters[b.Right-m.base:b.Right-m.base+1])
 	}
 	return strings.Join(out, " ")

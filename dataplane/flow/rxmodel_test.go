@@ -113,7 +113,7 @@ func (m *rxModel) segment(at int, text []byte, fin bool, wnd int) Arrival {
 					m.got[i], m.bytes[i] = true, text[i-at]
 				}
 			}
-			if fin {
+			if fin && end >= m.nxt { // else it is a lie
 				m.fin, m.got[end] = end, true
 			}
 			m.top = max(m.top, hi)
