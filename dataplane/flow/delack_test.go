@@ -47,7 +47,7 @@ func TestDAT_003_WhenToAcknowledge(t *testing.T) {
 }
 
 func TestDAT_003_DelayIsBounded(t *testing.T) {
-	start := ^uint32(0) - 20 // ms, and wraps
+	start := ^uint32(0) - 20 // wraps soon
 	d := NewDelAck(100, 1460)
 	require.False(t, d.Due(start))
 	require.Equal(t, AckLater, d.Arrived(start, 40, 110, 10, false))
@@ -62,7 +62,7 @@ func TestDAT_003_DelayIsBounded(t *testing.T) {
 	require.Equal(t, wire.Seq(115), d.Last)
 	require.False(t, d.Due(start+1000), "text of our own took it along")
 
-	require.Equal(t, AckLater, d.Arrived(start, 5000, 120, 5, false))
+	require.Equal(t, AckLater, d.Arrived(start, 5_000_000, 120, 5, false))
 	at, _ = d.Deadline()
 	require.Equal(t, start+MaxAckDelay, at, "MUST be less than 0.5 s")
 }
@@ -79,7 +79,7 @@ func FuzzDAT_003_DelayedAcks(f *testing.F) {
 			for range ops[1] >> 2 {
 				now++
 				if d.Due(now) {
-					require.Equal(t, since+40, now, "due on the ms, if one looks")
+					require.Equal(t, since+40, now, "due in time, if one looks")
 					d.Sent(nxt)
 					waits, unacked = false, 0
 				}

@@ -80,7 +80,7 @@ type Reassembler struct {
 }
 
 // NewReassembler makes a Reassembler that holds text in blocks of pool. It takes
-// 72 bytes per block of it for its own tables, on pages as opts asks.
+// 80 bytes per block of it for its own tables, on pages as opts asks.
 func NewReassembler(pool *Pool, limits HoldLimits, opts hugepages.Options) (*Reassembler, error) {
 	if limits.Spans < 0 || limits.Blocks < 0 || limits.Spare < 0 {
 		return nil, fmt.Errorf("flow: limits of held text %+v: none can be negative", limits)

@@ -12,7 +12,7 @@ import "github.com/fastsyn/fastsyn/dataplane/wire"
 // number like any other.
 func (r *Reassembler) SACK(h Held, dup wire.SACKBlock, dst *[recentSpans]wire.SACKBlock, room int) int {
 	n := 0
-	if dup.Left != dup.Right {
+	if dup.Left != dup.Right && room != 0 {
 		dst[0] = dup
 		n++
 	}
