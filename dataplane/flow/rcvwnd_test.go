@@ -107,6 +107,7 @@ func TestWND_001_005_Window(t *testing.T) {
 		{"DAT-003 a closed window opens by less", 0, 1459, 60000, 0, false},
 		{"DAT-003 a window too small for a segment", 1459, 2919, 60000, 0, true},
 		{"DAT-003 a window that seems closed by rounding", 1000, 3072, 60000, 10, true},
+		{"DAT-003 a window too small for a segment by rounding", 1500, 3072, 60000, 10, true},
 		{"DAT-003 two segments that rounding hides", 10240, 13311, 60000, 10, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -203,6 +203,13 @@ func TestDAT_002_HeldTextIsBounded(t *testing.T) {
 		require.True(t, m.done)
 		m.end()
 	})
+	t.Run("in front of a span there is room for half of it", func(t *testing.T) {
+		m := newRxModel(t, newReassembler(t, 8, HoldLimits{Blocks: 2}), 0, false)
+		require.Equal(t, Ahead, m.segment(4010, full[:100], false, 9000).Fate)
+		require.Equal(t, NoRoom, m.segment(10, bytes.Repeat(full, 2)[:4000], false, 9000).Fate)
+		require.Equal(t, Ahead, m.segment(2010, full[:2000], false, 9000).Fate, "what was taken for it is given back")
+		m.end()
+	})
 	t.Run("wrong limits", func(t *testing.T) {
 		_, err := NewReassembler(newPool(t, 1), HoldLimits{Spare: -1}, hugepages.Options{})
 		require.ErrorContains(t, err, "none can be negative")
@@ -306,6 +313,42 @@ func FuzzDAT_001_002_Arrivals(f *testing.F) {
 			}
 			m.segment(at, bytes.Repeat([]byte{byte(i)}, n), fin, int(op[3])*(1+int(op[2]&15)))
 		}
+		m.end()
+	})
+}
+
+// Any segments of one stream where room is short: what is not held is sent again.
+func FuzzDAT_002_LittleRoom(f *testing.F) {
+	f.Add(uint32(1), []byte{1, 2, 3, 4, 5, 6, 200, 100, 50, 25})
+	rnd := rand.New(rand.NewPCG(2, 2))
+	for range 4 {
+		b := make([]byte, 150)
+		for i := range b {
+			b[i] = byte(rnd.Uint32())
+		}
+		f.Add(rnd.Uint32(), b)
+	}
+	stream := make([]byte, 30000)
+	for i := range stream {
+		stream[i] = byte(i * 2654435761 >> 13)
+	}
+	f.Fuzz(func(t *testing.T, base uint32, ops []byte) {
+		r := newReassembler(t, 2+int(base&7), HoldLimits{Spans: 1 + int(base>>3&7), Blocks: 1 + int(base>>6&7), Spare: 1})
+		m := newRxModel(t, r, wire.Seq(base), false)
+		for ; len(ops) >= 3 && !m.done; ops = ops[3:] {
+			at := min(max(m.nxt+int(int8(ops[0]))*20, 0), len(stream))
+			if ops[0]&15 == 0 {
+				at = m.nxt
+			}
+			n := min(1+int(ops[1])*9, len(stream)-at)
+			m.segment(at, stream[at:at+n], at+n == len(stream), 100*int(ops[2]))
+		}
+		for !m.done { // the peer gets through in the end
+			n := min(1400, len(stream)-m.nxt)
+			a := m.segment(m.nxt, stream[m.nxt:m.nxt+n], m.nxt+n == len(stream), 1400)
+			require.Contains(t, []Fate{InOrder, Filled}, a.Fate)
+		}
+		require.True(t, bytes.Equal(stream, m.out))
 		m.end()
 	})
 }
