@@ -55,6 +55,9 @@ var mayImport = map[string][]string{
 
 	"handshake": {"cookie", "dataplane/wire", "hugepages"},
 
+	// The data phase, as pure as the handshake.
+	"dataplane/flow": {"dataplane/wire", "hugepages"},
+
 	// The one package that knows both frames and TCP.
 	"dataplane/worker": {"cookie", "dataplane", "dataplane/wire", "handshake", "hugepages", "rss"},
 
@@ -90,7 +93,7 @@ const cgoPackage = "dataplane/dpdk"
 
 // sansIO are the packages in which time, keys and frames come in from outside,
 // so that one engine runs under a device, a virtual clock and a fuzzer.
-var sansIO = []string{"handshake"}
+var sansIO = []string{"dataplane/flow", "handshake"}
 
 // impure is what a package in sansIO does not import, and why.
 var impure = map[string]string{
