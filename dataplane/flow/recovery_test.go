@@ -501,3 +501,70 @@ func BenchmarkRecoveryInOrder(b *testing.B) {
 		s.c.cwnd = 100 * seg
 	}
 }
+
+// Whatever a peer acknowledges, the scoreboard stays sound, nothing is sent beyond what
+// was sent, and text in flight has a timer.
+func FuzzLyingPeer(f *testing.F) {
+	f.Add(uint64(1), true, []byte("aaabbbcccdddAAABBBCCC"))
+	f.Add(uint64(2), false, []byte("\x00\x10\x20\x30\x40\x50\x60\x70\x80\x90\xa0\xb0\xc0\xd0\xe0\xf0"))
+	f.Fuzz(func(t *testing.T, seed uint64, sack bool, script []byte) {
+		if len(script) > 500 {
+			return
+		}
+		rng := rand.New(rand.NewPCG(seed, 4))
+		s := &sender{p: newRunPool(1, rng.IntN(300)), now: rng.Uint32()}
+		s.recovery.start(iss, sack)
+		s.c.start(seg, seed&1 == 0, s.now)
+		any := func() wire.Seq {
+			if rng.IntN(8) == 0 {
+				return wire.Seq(rng.Uint32())
+			}
+			return s.una + wire.Seq(rng.Uint32N(s.flight()+2000)) - 1000
+		}
+		for _, op := range script {
+			s.now += rng.Uint32N(1 << (op & 15))
+			una, nxt := s.una, s.nxt
+			switch op >> 6 {
+			case 0:
+				for range 20 {
+					seq, n, allowed := s.next(s.p, seg, s.c.cwnd)
+					if n != 0 {
+						require.LessOrEqual(t, uint32(seq-s.una)+n, s.flight(), "only what was sent")
+						require.True(t, s.fast || s.outstanding(seg) < s.c.cwnd)
+						s.sentAgain(s.p, seq, n, s.now)
+					} else if n = min(allowed, 1+rng.Uint32N(seg)); n != 0 {
+						s.sentNew(s.p, &s.c, &s.t, n, seg, s.now)
+					} else {
+						break
+					}
+				}
+			case 1:
+				at, what := s.deadline(&s.t, seg)
+				if what == timerNone {
+					continue
+				}
+				if int32(at-s.now) > 0 {
+					s.now = at
+				}
+				got, seq, n := s.expired(s.p, &s.c, &s.t, 0, seg, s.now)
+				require.Equal(t, what, got)
+				if got == timerProbe {
+					s.sentAgain(s.p, seq, n, s.now)
+				}
+			default:
+				a := ackOf{ack: any(), now: s.now, echo: s.now - rng.Uint32N(1<<20), hasEcho: op&1 != 0, pure: op&2 != 0}
+				for range rng.IntN(5) {
+					a.blocks = append(a.blocks, wire.SACKBlock{Left: any(), Right: any()})
+				}
+				s.acked(s.p, &s.c, &s.t, &a, seg)
+				require.Equal(t, nxt, s.nxt)
+				require.LessOrEqual(t, uint32(s.una-una), uint32(nxt-una))
+			}
+			s.p.audit(t, &s.scoreboard)
+			require.GreaterOrEqual(t, s.c.cwnd, uint32(seg))
+			require.LessOrEqual(t, s.outstanding(seg), s.pipe())
+			_, what := s.deadline(&s.t, seg)
+			require.Equal(t, s.flight() == 0, what == timerNone)
+		}
+	})
+}
