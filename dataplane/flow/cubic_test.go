@@ -94,8 +94,15 @@ func TestCubicTable(t *testing.T) {
 	c.begin(seg, 7)
 	require.InDelta(t, math.Cbrt(75), float64(c.k)/(1<<cubicTime), 0.0002)
 	for _, v := range []struct{ sec, window float64 }{
-		{0, 70}, {0.1, 72.0839}, {1, 86.6808}, {2, 95.6403}, {4.2172, 100},
-		{5, 100.1919}, {8, 121.6527}, {10, 177.3540}, {20, 1672.5888},
+		{0, 70},
+		{0.1, 72.0839},
+		{1, 86.6808},
+		{2, 95.6403},
+		{4.2172, 100},
+		{5, 100.1919},
+		{8, 121.6527},
+		{10, 177.3540},
+		{20, 1672.5888},
 	} {
 		got := float64(c.window(uint32(v.sec*1e6), seg)) / seg
 		require.InDelta(t, v.window, got, 0.001+v.window*0.0001, "at %v s", v.sec)

@@ -43,8 +43,15 @@ func TestDAT_006_Sendable(t *testing.T) {
 
 func TestWND_006_SmallWindows(t *testing.T) {
 	for _, v := range []struct{ mss, max, want uint32 }{
-		{1460, 64240, 1460}, {1460, 2920, 1460}, {1460, 2000, 1000}, {1460, 1000, 500},
-		{1460, 536, 536}, {1460, 100, 100}, {1460, 1, minSegment}, {1460, 0, 1460}, {40, 100, 40},
+		{1460, 64240, 1460},
+		{1460, 2920, 1460},
+		{1460, 2000, 1000},
+		{1460, 1000, 500},
+		{1460, 536, 536},
+		{1460, 100, 100},
+		{1460, 1, minSegment},
+		{1460, 0, 1460},
+		{40, 100, 40},
 	} {
 		require.Equal(t, v.want, segmentLimit(v.mss, v.max), v)
 	}

@@ -156,7 +156,7 @@ func (r *recovery) acked(p *runPool, c *cubic, t *rto, a *ackOf, mss uint32) uin
 		dsack = p.sack(&r.scoreboard, a.ack, a.blocks, &d)
 	}
 	r.sample(t, &d, a, flight, mss, progress)
-	r.reordered(&d, high, dsack, t)
+	r.reordered(&d, high, dsack)
 	r.countDuplicates(a, &d, una, mss, progress)
 	if r.tlp && r.tlpEnd.LessEq(a.ack) {
 		r.endProbe(c, a, dsack, progress, flight, mss)
@@ -200,7 +200,7 @@ func (r *recovery) sample(t *rto, d *delivery, a *ackOf, flight, mss uint32, pro
 }
 
 // reordered watches for reordering, and adapts the window for it (RFC 8985 §6.2 steps 3 and 4).
-func (r *recovery) reordered(d *delivery, high wire.Seq, dsack bool, t *rto) {
+func (r *recovery) reordered(d *delivery, high wire.Seq, dsack bool) {
 	// Something sent once arrived after what was sent later: RACK.fack is high.
 	if d.any && !d.retrans && d.end.Less(high) {
 		r.reordering = true
