@@ -6,6 +6,10 @@
 // which is bounded in total; what a flow keeps of its own is pointer-free and refers
 // to the pool by index.
 //
+// The parts are here, each tested by itself; the connection that joins them is not
+// yet, so nothing imports this package and handshake.Engine carries the short
+// exchanges of today.
+//
 // Section numbers in comments refer to RFC 9293; identifiers such as DAT-001 to
 // the rows of docs/conformance.md.
 package flow
