@@ -33,26 +33,35 @@ func TestFLD_008_KernelClientsUnderAttack(t *testing.T) {
 			s := serve(t, lab, "", append([]string{"--app", "echo-once", "--max-half-open", "64", "--min-stay", "10s"}, c.args...)...)
 			flood := lab.Start(t, lab.PeerNS, command(t), "bench", "--scenario", "syn-flood", "--port", "afpacket:"+lab.PeerIf, "--addr", "10.71.0.77/24",
 				"--pool", "198.18.0.0/16", "--connect", addr(lab.Addr4, 80), "--rate", "20000", "--concurrency", "1000",
-				"--duration", "20s", "--quiet", "--pin", "off", "--i-own-this-network", "--dad", "200ms")
+				"--duration", "2m", "--quiet", "--pin", "off", "--i-own-this-network", "--dad", "200ms")
 			time.Sleep(time.Second)
-			ok, tried := 0, 0
+			// A second has no room for the retransmission of a SYN. A client that is served
+			// gets more, so that a busy machine fails no test.
+			ok, tried, late := 0, 0, 0
+			limit, enough := time.Second, 5
+			if c.served {
+				limit, enough = patience, 200
+			}
 			var longest time.Duration
 			lab.InPeerNS(t, func() {
-				for begin := time.Now(); tried < 200 && time.Since(begin) < 5*time.Second; tried++ {
+				for ; tried < enough; tried++ {
 					at := time.Now()
-					conn, err := net.DialTimeout("tcp", addr(lab.Addr4, 80), time.Second)
+					conn, err := net.DialTimeout("tcp", addr(lab.Addr4, 80), limit)
 					if err != nil {
 						continue
 					}
 					b := make([]byte, 1)
-					require.NoError(t, conn.SetDeadline(time.Now().Add(time.Second)))
+					require.NoError(t, conn.SetDeadline(time.Now().Add(limit)))
 					_, err = conn.Write([]byte("x"))
 					if err == nil {
 						_, err = conn.Read(b)
 					}
 					if err == nil {
 						ok++
-						longest = max(longest, time.Since(at))
+						took := time.Since(at)
+						if longest = max(longest, took); took > time.Second {
+							late++
+						}
 					}
 					require.NoError(t, conn.Close())
 				}
@@ -62,11 +71,11 @@ func TestFLD_008_KernelClientsUnderAttack(t *testing.T) {
 			_ = flood.Wait()
 			require.True(t, flooding, "the flood had ended: %s", flood.Output())
 			r := s.stop(t)
-			t.Logf("%d of %d open within 1 s, the longest took %v; %d SYNs", ok, tried, longest, num(t, r, "handshakes", "syns"))
+			t.Logf("%d of %d open, %d of them after more than 1 s, the longest took %v; %d SYNs", ok, tried, late, longest, num(t, r, "handshakes", "syns"))
 			require.Greater(t, num(t, r, "handshakes", "syns"), 1000, "%s", strconv.Quote(flood.Output()))
 			if c.served {
-				require.Equal(t, 200, tried)
-				require.GreaterOrEqual(t, ok, 198)
+				require.Equal(t, tried, ok)
+				require.LessOrEqual(t, late, tried/10)
 				require.LessOrEqual(t, num(t, r, "unproven", "bytes_out"), num(t, r, "unproven", "bytes_in"))
 				return
 			}

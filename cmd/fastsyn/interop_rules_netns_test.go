@@ -226,5 +226,7 @@ func TestInterop_TWT_012_OneTupleAgain(t *testing.T) {
 	ep.Stop()
 	c := ep.Stats()[0].Engine
 	require.EqualValues(t, n, c.Connected)
-	require.Zero(t, c.SynRetrans, "the first SYN is good enough: %+v", c)
+	// A SYN that the kernel takes for an old one is answered by an ACK, which we reset.
+	// One that is lost on a busy machine is only sent again.
+	require.Zero(t, c.ResetsSent, "every SYN is good enough: %+v", c)
 }
