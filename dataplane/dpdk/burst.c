@@ -131,6 +131,16 @@ void fs_refill(struct fs_queue *q, uint32_t want)
 	}
 }
 
+// ask has the CPU fetch a frame that is soon to be read: its first line, and the
+// second of one as long as a SYN with all its options.
+static inline void ask(const struct rte_mbuf *m)
+{
+	const char *p = rte_pktmbuf_mtod(m, const char *);
+	rte_prefetch0(p);
+	if (rte_pktmbuf_data_len(m) > RTE_CACHE_LINE_SIZE)
+		rte_prefetch0(p + RTE_CACHE_LINE_SIZE);
+}
+
 uint32_t fs_rx(struct fs_queue *q, uint32_t n)
 {
 	struct rte_mbuf **rx = q->rx;
@@ -141,12 +151,12 @@ uint32_t fs_rx(struct fs_queue *q, uint32_t n)
 	}
 	// The driver has just written the descriptors, not necessarily touched the frames.
 	for (uint32_t i = 0; i < n && i < 8; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
+		ask(rx[i]);
 	uint32_t k = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = rx[i];
 		if (i + 8 < n)
-			rte_prefetch0(rte_pktmbuf_mtod(rx[i + 8], void *));
+			ask(rx[i + 8]);
 		if (unlikely(m->nb_segs != 1 || rte_mbuf_refcnt_read(m) != 1)) {
 			m = single(q, m);
 			if (m == NULL)
