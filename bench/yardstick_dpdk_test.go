@@ -181,13 +181,18 @@ func (y *yard) run(p *pair) (rate float64, why string) {
 	} else {
 		rate, why = y.bench(p, socket)
 	}
-	// The server last: a peer that goes away first can take testpmd with it.
+	// The flowgen last: a peer that goes away first can take testpmd with it, and
+	// what becomes of the flowgen does not matter any more.
 	if p.server[0] == "testpmd" {
 		server.say("quit")
 	} else {
 		server.interrupt()
 	}
 	server.wait(true)
+	if flowgen != nil {
+		_ = flowgen.cmd.Process.Signal(syscall.SIGINT)
+		flowgen.wait(false)
+	}
 	return rate, why
 }
 
@@ -243,8 +248,6 @@ func (y *yard) flowgen(c *process) float64 {
 		require.NoError(y.b, err)
 		sum += pps
 	}
-	c.interrupt()
-	c.wait(false)
 	return sum / float64(n)
 }
 
