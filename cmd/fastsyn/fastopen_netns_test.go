@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -93,38 +92,15 @@ func fastEcho(t *testing.T, lab *dptest.Lab, to netip.AddrPort, connect bool, te
 func fastListener(t *testing.T, lab *dptest.Lab, at string, got *atomic.Int64) {
 	t.Helper()
 	lab.Exec(t, lab.PeerNS, "sysctl", "-q", "net.ipv4.tcp_fastopen=3")
-	var ln net.Listener
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	lc := &net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var e error
 		return errors.Join(c.Control(func(fd uintptr) {
 			e = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 1024)
 		}), e)
 	}}
-	lab.InPeerNS(t, func() {
-		var err error
-		ln, err = lc.Listen(context.Background(), "tcp", at)
-		require.NoError(t, err)
-	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := ln.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				go func() {
-					n, _ := io.Copy(io.Discard, c)
-					got.Add(n)
-					_ = c.Close()
-				}()
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = ln.Close()
-		<-done
+	kernelListener(t, lab, lc, at, func(c net.Conn) {
+		n, _ := io.Copy(io.Discard, c)
+		got.Add(n)
 	})
 }
 

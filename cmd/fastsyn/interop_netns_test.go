@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -297,10 +298,17 @@ func all(t *testing.T, r map[string]any, what string, n int) {
 // acceptLoop is a plain kernel listener in the peer's namespace.
 func acceptLoop(t *testing.T, lab *dptest.Lab, at string) {
 	t.Helper()
+	kernelListener(t, lab, &net.ListenConfig{}, at, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+}
+
+// kernelListener accepts in the peer's namespace until the test ends. Each connection
+// is given to serve on a goroutine of its own, and closed after it.
+func kernelListener(t *testing.T, lab *dptest.Lab, lc *net.ListenConfig, at string, serve func(net.Conn)) {
+	t.Helper()
 	var ln net.Listener
 	lab.InPeerNS(t, func() {
 		var err error
-		ln, err = net.Listen("tcp", at)
+		ln, err = lc.Listen(context.Background(), "tcp", at)
 		require.NoError(t, err)
 	})
 	done := make(chan struct{})
@@ -313,7 +321,7 @@ func acceptLoop(t *testing.T, lab *dptest.Lab, at string) {
 			}
 			if err == nil {
 				go func() {
-					_, _ = io.Copy(io.Discard, c)
+					serve(c)
 					_ = c.Close()
 				}()
 			}

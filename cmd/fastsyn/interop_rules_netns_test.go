@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -130,29 +129,7 @@ func TestInterop_TWT_013_AbortsLeaveNoTimeWait(t *testing.T) {
 // closeFirst is a kernel listener that closes what it accepts, and so gets the TIME-WAIT.
 func closeFirst(t *testing.T, lab *dptest.Lab, at string) {
 	t.Helper()
-	var ln net.Listener
-	lab.InPeerNS(t, func() {
-		var err error
-		ln, err = net.Listen("tcp", at)
-		require.NoError(t, err)
-	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := ln.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				_ = c.Close()
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = ln.Close()
-		<-done
-	})
+	kernelListener(t, lab, &net.ListenConfig{}, at, func(net.Conn) {})
 }
 
 // repeater opens one tuple over and over.

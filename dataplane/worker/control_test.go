@@ -161,16 +161,7 @@ func TestNET_007_NeighborSolicitation(t *testing.T) {
 
 func TestNET_012_EchoIsRateLimited(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 16})
-	// An echo request is our own answer to one, with type 8: build it by hand.
-	ping := []byte{0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 2, 8, 0, 0, 0, 0, 7, 0, 1}
-	sum := wire.Checksum(ping[:20], 0)
-	ping[10], ping[11] = byte(sum>>8), byte(sum)
-	sum = wire.Checksum(ping[20:], 0)
-	ping[22], ping[23] = byte(sum>>8), byte(sum)
-	b := make([]byte, 64)
-	l := wire.Link{Dst: r.hw, Src: peerHW}
-	n := wire.PutLink(b, &l, wire.EtherTypeIPv4)
-	frame := b[:n+copy(b[n:], ping)]
+	frame := echoRequest(r)
 	out := r.send(t, frame)
 	require.Len(t, out, 1)
 	require.Equal(t, byte(0), out[0][34], "echo reply")
