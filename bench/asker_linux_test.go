@@ -119,7 +119,7 @@ func onAsker(t testing.TB, policy handshake.CookiePolicy, complete bool, n int) 
 	done := a.done
 	ep, err := fastsyn.Open(fastsyn.Config{
 		Device: a, Addrs: []string{"198.18.0.1/15"}, DAD: -1, Polling: worker.Busy, Engine: handshake.Config{Cookies: policy, MaxFlows: 4096},
-		Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{AutoClose: true}}},
+		Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{Bare: true, AutoClose: true}}},
 	})
 	require.NoError(t, err)
 	select {

@@ -255,7 +255,7 @@ func (r *run) openServer(device dataplane.Port) error {
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
 	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
-	cb := fastsyn.Callbacks{AutoClose: true}
+	cb := fastsyn.Callbacks{Bare: true, AutoClose: true}
 	if r.cfg.FastOpen {
 		cb.FastOpen = min(handshake.MaxFastOpen, c.Engine.MaxFlows)
 	}

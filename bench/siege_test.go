@@ -95,6 +95,7 @@ func newSiege(tb testing.TB, c siegeConfig) *siege {
 	}
 	listen := func(w *worker.Worker) *worker.Worker {
 		app, err := w.AddApp(worker.Callbacks{
+			Bare: true,
 			Established: func(f *worker.Flow) {
 				if f.Tuple().Remote.V4() >= siegeFlood {
 					s.strangers++
@@ -199,6 +200,7 @@ func (p *people) Poll(w *worker.Worker, now int64) int64 {
 
 func (p *people) callbacks() worker.Callbacks {
 	return worker.Callbacks{
+		Bare: true,
 		Established: func(f *worker.Flow) {
 			p.ctr.opened++
 			p.opened.record(p.clock() - p.due[f.ID().Index()])

@@ -200,7 +200,7 @@ func (c *client) Poll(w *worker.Worker, now int64) int64 {
 var errStopped = errors.New("bench: stopped before the first SYN")
 
 func (c *client) begin(w *worker.Worker, now int64) error {
-	cb := worker.Callbacks{Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
+	cb := worker.Callbacks{Bare: true, Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
 	if c.job.cfg.Close == CloseFIN {
 		cb.Established = c.establishedFIN
 	}

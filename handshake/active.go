@@ -203,14 +203,23 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 	r.synWnd(s.Win)
 	if ackOK {
 		e.establish(r, idx, s, i)
-		e.ack(r, s, i) // ACT-002
-		return e.answer(Answered)
+		return e.opened(r, s, i)
 	}
 	// Simultaneous open (SIM-001): our SYN again, now with an ACK and all our options.
 	e.ctr.SimultaneousOpens++
 	r.state = SynRcvd
 	e.timers.arm(e.recs, idx, e.timers.syn.class(r.retries), e.nowMS)
 	e.simultaneousSynAck(r, s, e.sum[i].TSOff)
+	return e.answer(Answered)
+}
+
+// opened answers the SYN-ACK s that completed an active open (ACT-002). With a stream
+// that is left to who carries it, and may have text to send along.
+func (e *Engine) opened(r *record, s *wire.Segment, i int) Action {
+	if r.flags2&flagStream != 0 {
+		return e.count(Answered)
+	}
+	e.ack(r, s, i)
 	return e.answer(Answered)
 }
 

@@ -72,6 +72,7 @@ type Engine struct {
 	timers    timers
 	listeners listeners
 	fast      fastOpen
+	streams   []bool // by application
 
 	flows, halfOpen, opening, established int
 	resent                                int // half-opens whose SYN-ACK was due again; the others are young (RTX-009)
@@ -297,6 +298,10 @@ func (e *Engine) decide(segs []*wire.Segment, i int, v *cookie.Result) Action {
 	case SynRcvd:
 		return e.synRcvd(r, idx, s, i, v)
 	case Established, FinWait1, FinWait2, CloseWait, Closing, LastAck:
+		if r.flags2&flagStream != 0 {
+			e.event(EventSegment, idx, i)
+			return Silent
+		}
 		return e.synchronized(r, idx, s, i)
 	case TimeWait:
 		return e.timeWait(r, idx, s, i)

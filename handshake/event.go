@@ -29,6 +29,11 @@ const (
 	EventClosed
 	// EventConfirmed: the peer of a flow that came early has acknowledged our SYN-ACK.
 	EventConfirmed
+	// EventSegment: segment Event.Seg of the burst is for a stream, see Streams.
+	EventSegment
+	// EventICMP: an ICMP error about a stream, quoting sequence number Event.ISS; Event.Len
+	// is the path MTU that it reports, 0 if it is about something else.
+	EventICMP
 )
 
 // Event is something an application wants to know. Events of a burst are valid
@@ -53,6 +58,7 @@ type Info struct {
 	RTT        time.Duration // SYN-ACK to ACK (passive) or SYN to SYN-ACK (active); 0: no valid sample (RTX-006)
 	RTO        time.Duration // the timeout that RFC 6298 has text begin with: from RTT, or a default
 	IW         int           // how many segments of text may begin: 10 (RFC 6928), or 1 after a loss (RFC 5681 §3.1)
+	OwnMSS     uint16        // what we announced
 	MSS        uint16        // send MSS: the peer's, clamped to our MTU, option bytes not deducted (ENC-005)
 	SndShift   uint8         // the peer's window scale
 	RcvShift   uint8         // ours
@@ -75,7 +81,7 @@ func (e *Engine) Info(ev *Event) Info {
 	r := &e.recs[ev.Flow.idx]
 	i := Info{
 		Tuple: e.tuple(ev.Flow.idx), ISS: ev.ISS, IRS: ev.IRS,
-		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, SndWnd: r.sndWnd(),
+		RTT: time.Duration(ev.RTT) * 64, MSS: r.mss, OwnMSS: e.ownMSS(r.flags&flagV6 == 0), SndWnd: r.sndWnd(),
 		WScale: r.flags&flagWScale != 0, SACK: r.flags&flagSACK != 0, Timestamps: r.flags&flagTS != 0,
 		ECN:    r.shifts&bitECN != 0,
 		Active: r.flags&flagActive != 0, Cookie: r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen, Retrans: r.flags&flagRetrans != 0,
@@ -153,17 +159,7 @@ func (e *Engine) ended(idx uint32, seg int, why CloseReason) {
 		e.remove(idx)
 		return
 	default:
-		e.established--
-		switch why {
-		case ReasonDone:
-			e.ctr.Done++
-		case ReasonReset:
-			e.ctr.Reset++
-		case ReasonTimedOut, ReasonUnreachable:
-			e.ctr.Broken++
-		default:
-			e.ctr.Aborted++
-		}
+		e.lost(why)
 	}
 	e.event(EventClosed, idx, seg).Reason = why
 	if seg >= 0 {

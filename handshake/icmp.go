@@ -86,6 +86,9 @@ func (e *Engine) ICMP(t wire.Tuple, seq wire.Seq, kind ICMPKind) bool {
 		return false
 	}
 	r := &e.recs[idx]
+	if r.flags2&flagStream != 0 {
+		return e.streamICMP(idx, seq, 0)
+	}
 	if !r.sndUna.LessEq(seq) || !seq.LessEq(r.sndNxt) {
 		return false
 	}
@@ -158,6 +161,9 @@ func (e *Engine) PathMTU(t *wire.Tuple, seq wire.Seq, mtu uint32) bool {
 		}
 	}
 	mss := max(mtu, minPathMTU4) - overhead
+	if r.flags2&flagStream != 0 {
+		return e.streamICMP(idx, seq, mss+overhead)
+	}
 	if !r.sndUna.LessEq(seq) || !seq.LessEq(r.sndNxt) {
 		return false
 	}

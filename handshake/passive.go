@@ -298,8 +298,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 			}
 			r.synWnd(s.Win)
 			e.establish(r, idx, s, i)
-			e.ack(r, s, i)
-			return e.answer(Answered)
+			return e.opened(r, s, i)
 		case !active && inWindow: // a SYN in the window: LSN-017
 			e.ctr.HalfOpenReplaced++
 			e.removeHashed(idx, e.sum[i].Hash)
@@ -355,6 +354,9 @@ func (e *Engine) establish(r *record, idx uint32, s *wire.Segment, i int) {
 		e.echoed(ev, r, s, i)
 	}
 	r.last = e.now64 - answerSpacing // the first challenge may go out at once
+	if e.isStream(r) {
+		r.flags2 |= flagStream
+	}
 }
 
 // afterOpen goes on with the segment that completed a passive handshake: its
@@ -370,6 +372,10 @@ func (e *Engine) afterOpen(r *record, idx uint32, s *wire.Segment, i int) Action
 	}
 	if s.Len == 0 && s.Flags&wire.FlagFIN == 0 {
 		return e.count(Consumed)
+	}
+	if r.flags2&flagStream != 0 {
+		e.event(EventSegment, idx, i)
+		return Silent
 	}
 	return e.text(r, idx, s, i)
 }

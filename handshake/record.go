@@ -31,6 +31,7 @@ const (
 	flagAcked                 // something behind our SYN was acknowledged
 	flagReleased              // the application is gone, see Release
 	flagProved                // passive SYN-RECEIVED: the peer has proved its address, but is not let in yet
+	flagStream                // carried by somebody else, see Streams
 
 	flagGated = flagSoftError // passive: counted by the Gate of its listener
 )
@@ -87,6 +88,9 @@ type FlowID struct {
 
 // Index is a dense number for side tables, below Config.MaxFlows+1.
 func (id FlowID) Index() uint32 { return id.idx }
+
+// Generation tells flows apart that had the same Index one after the other.
+func (id FlowID) Generation() uint16 { return id.gen }
 
 // Valid reports whether id names anything at all.
 func (id FlowID) Valid() bool { return id.idx != 0 }

@@ -458,7 +458,7 @@ func TestHND_003_Info(t *testing.T) {
 		A seq=1 ack=1 ts=10 win=500 | - | ESTABLISHED | established
 	`)
 	require.Equal(t, Info{
-		Tuple: k.tup, ISS: k.iss, IRS: k.irs, RTT: 25e6, RTO: 200e6, IW: 10, MSS: 1400, SndShift: 7, RcvShift: 3,
+		Tuple: k.tup, ISS: k.iss, IRS: k.irs, RTT: 25e6, RTO: 200e6, IW: 10, OwnMSS: 1460, MSS: 1400, SndShift: 7, RcvShift: 3,
 		SndWnd: 500 << 7, WScale: true, SACK: true, Timestamps: true,
 	}, k.info)
 	require.EqualValues(t, 7, k.events[0].App)

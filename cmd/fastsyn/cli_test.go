@@ -325,6 +325,7 @@ func (d *dialer) Poll(w *fastsyn.Worker, now int64) int64 {
 	if !d.set {
 		d.set = true
 		d.app, _ = w.AddApp(fastsyn.Callbacks{
+			Bare:        true,
 			Established: func(f *fastsyn.Flow) { f.Reply([]byte("hello"), false) },
 			Data:        func(_ *fastsyn.Flow, p []byte) { d.got <- string(p) },
 			Closed:      func(_ *fastsyn.Flow, why fastsyn.CloseReason) { d.why <- why },

@@ -146,7 +146,7 @@ type repeater struct {
 func (r *repeater) Poll(w *fastsyn.Worker, _ int64) int64 {
 	if !r.begun {
 		r.begun = true
-		r.app, _ = w.AddApp(fastsyn.Callbacks{Closed: func(_ *fastsyn.Flow, why fastsyn.CloseReason) {
+		r.app, _ = w.AddApp(fastsyn.Callbacks{Bare: true, Closed: func(_ *fastsyn.Flow, why fastsyn.CloseReason) {
 			r.open = false
 			r.ended <- why
 		}})

@@ -340,7 +340,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 
 func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
 	// A FIN that comes with the request must not close before the reply is out.
-	cb := fastsyn.Callbacks{AutoClose: o.app != "echo-once", FastOpen: o.fastOpen}
+	cb := fastsyn.Callbacks{Bare: true, AutoClose: o.app != "echo-once", FastOpen: o.fastOpen}
 	if o.print {
 		cb.Established = p.established
 	}

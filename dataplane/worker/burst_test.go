@@ -42,7 +42,7 @@ func (r *rig) open(t *testing.T) wire.Segment {
 // to the latter must not lose its buffer to the former.
 func TestHND_002_ReplyBeforeTheAckOfTheLast(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
-	app, err := r.AddApp(Callbacks{Data: func(f *Flow, p []byte) { require.True(t, f.Reply(p, false)) }})
+	app, err := r.AddApp(Callbacks{Bare: true, Data: func(f *Flow, p []byte) { require.True(t, f.Reply(p, false)) }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	s := r.open(t)

@@ -236,7 +236,7 @@ func TestNET_005_VLAN(t *testing.T) {
 // the SYN came.
 func TestNET_003_FloodCausesNoARP(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 4096, Cookies: handshake.CookiesNever})
-	app, err := r.AddApp(Callbacks{})
+	app, err := r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	for i := range uint32(200) {
@@ -289,7 +289,7 @@ func TestNET_002_LinkUpAnnounces(t *testing.T) {
 // Frames to an unknown next hop wait for the answer, three at most.
 func TestNET_002_SegmentsWaitForTheNextHop(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
-	app, err := r.AddApp(Callbacks{})
+	app, err := r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	far := wire.Addr4(0xc0000201) // through the gateway
 	for i := range uint16(5) {
@@ -321,7 +321,7 @@ func TestNET_002_SegmentsWaitForTheNextHop(t *testing.T) {
 
 func TestHND_006_PanickingCallbackLosesItsFlowOnly(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
-	app, err := r.AddApp(Callbacks{Established: func(*Flow) { panic("boom") }})
+	app, err := r.AddApp(Callbacks{Bare: true, Established: func(*Flow) { panic("boom") }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	s := syn(own4, peer4, 80)
@@ -340,7 +340,7 @@ func TestHND_006_PanickingCallbackLosesItsFlowOnly(t *testing.T) {
 // A request and its reply, which is sent again until it is acknowledged.
 func TestReplyIsRetransmitted(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
-	app, err := r.AddApp(Callbacks{Data: func(f *Flow, p []byte) { require.True(t, f.Reply(p, true)) }})
+	app, err := r.AddApp(Callbacks{Bare: true, Data: func(f *Flow, p []byte) { require.True(t, f.Reply(p, true)) }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	s := syn(own4, peer4, 80)
@@ -391,7 +391,7 @@ func unreachable(hw [6]byte, frame []byte) []byte {
 
 func TestLSN_021_ICMPErrorRemovesTheHalfOpen(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64, Cookies: handshake.CookiesNever})
-	app, err := r.AddApp(Callbacks{})
+	app, err := r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	out := r.send(t, tcpFrame(r, syn(own4, peer4, 80), 0))
@@ -432,7 +432,7 @@ func TestRunEndsOnDeviceFailure(t *testing.T) {
 
 // AutoClose closes flows of either origin, with and without a PeerClosed callback.
 func TestAutoCloseOfActiveFlows(t *testing.T) {
-	for _, cb := range []Callbacks{{AutoClose: true}, {AutoClose: true, PeerClosed: func(*Flow) {}}, {}} {
+	for _, cb := range []Callbacks{{Bare: true, AutoClose: true}, {Bare: true, AutoClose: true, PeerClosed: func(*Flow) {}}, {Bare: true}} {
 		r := newRig(t, handshake.Config{MaxFlows: 64})
 		app, err := r.AddApp(cb)
 		require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -63,7 +64,8 @@ type Stats struct {
 	Worker   int
 	Port     dataplane.Stats
 	Engine   handshake.Counters
-	Frames   uint64 // received = Segments + Control + sum of RxDrops
+	Streams  flow.Counters // of applications that are not Bare
+	Frames   uint64        // received = Segments + Control + sum of RxDrops
 	Segments uint64
 	Control  uint64
 	// RxDrops are frames not used, and TxDrops segments not sent, by reason; zero reasons are absent.
@@ -99,7 +101,10 @@ func (s *Stats) Check() string {
 	case s.Frames != s.Port.RxFrames:
 		return "frames in = frames lent by the queue"
 	}
-	return s.Engine.Check()
+	if bad := s.Engine.Check(); bad != "" {
+		return bad
+	}
+	return s.Streams.Check()
 }
 
 func (w *Worker) snapshot() Stats {
@@ -111,6 +116,9 @@ func (w *Worker) snapshot() Stats {
 		OverBudget: c.overBudget, UnprovenIn: c.unprovenIn, UnprovenOut: c.unprovenOut,
 		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(),
 		Busy: time.Duration(c.busy), Ran: time.Duration(w.now - w.started), Bursts: c.bursts,
+	}
+	if w.streams != nil {
+		s.Streams = w.streams.Counters()
 	}
 	put := func(m map[string]uint64, name string, n uint64) {
 		if n != 0 {

@@ -52,6 +52,7 @@ func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
 				return what
 			}
 			app, err := p.server.AddApp(Callbacks{
+				Bare:        true,
 				FastOpen:    4,
 				Established: func(f *Flow) { server = append(server, name(f, "established")) },
 				Confirmed:   func(*Flow) { server = append(server, "confirmed") },
@@ -67,6 +68,7 @@ func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
 			src.app, err = p.client.AddApp(Callbacks{
+				Bare:        true,
 				Established: func(f *Flow) { client = append(client, name(f, "established")) },
 				Data:        func(_ *Flow, b []byte) { back.Write(b) },
 				Closed:      func(_ *Flow, why handshake.CloseReason) { client = append(client, why.String()) },
@@ -105,7 +107,7 @@ func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
 // A client whose buffers are gone opens nothing, and one that fails keeps none.
 func TestConnectTextBuffers(t *testing.T) {
 	p := newPair(t, handshake.Config{MTU: 9000}, &fastSource{t: t})
-	app, err := p.client.AddApp(Callbacks{})
+	app, err := p.client.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	tup := wire.Tuple{Remote: wire.Addr4(0x0a000001), Local: wire.Addr4(0x0a000002), RemotePort: 80, LocalPort: 5000}
 	require.Equal(t, textSize, p.client.TextRoom(tup.Remote))
@@ -125,7 +127,7 @@ func TestConnectTextBuffers(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, p.client.texts.busy)
 
-	cb := Callbacks{FastOpen: handshake.MaxFastOpen + 1}
+	cb := Callbacks{Bare: true, FastOpen: handshake.MaxFastOpen + 1}
 	app, err = p.server.AddApp(cb)
 	require.NoError(t, err)
 	require.ErrorContains(t, p.server.Listen(wire.Addr{}, 80, app), "FastOpen 65536")

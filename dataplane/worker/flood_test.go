@@ -16,7 +16,7 @@ import (
 func TestHND_006_SlowCallback(t *testing.T) {
 	r := newRigOn(t, dptest.PortConfig{}, Config{Engine: handshake.Config{MaxFlows: 64}, CallbackBudget: 10 * time.Millisecond})
 	slow := int64(0)
-	app, err := r.AddApp(Callbacks{Established: func(*Flow) { r.now += slow }})
+	app, err := r.AddApp(Callbacks{Bare: true, Established: func(*Flow) { r.now += slow }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	begin := func(port uint16) wire.Segment {
@@ -52,7 +52,7 @@ func TestHND_006_SlowCallback(t *testing.T) {
 // What unproven peers were sent, against what they sent, in bytes of frames.
 func TestCKI_014_UnprovenBytes(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64, Cookies: handshake.CookiesAlways})
-	app, err := r.AddApp(Callbacks{})
+	app, err := r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	in, out := 0, 0
@@ -82,7 +82,7 @@ func TestCKI_014_UnprovenBytes(t *testing.T) {
 
 	// A stored half-open: its repetitions count.
 	r = newRig(t, handshake.Config{MaxFlows: 64})
-	app, err = r.AddApp(Callbacks{})
+	app, err = r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	frame := tcpFrame(r, syn(own4, peer4, 80), 0)
@@ -103,7 +103,7 @@ func TestCKI_014_UnprovenBytes(t *testing.T) {
 func TestFLD_004_TakeOnWorker(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
 	var got []handshake.FlowID
-	app, err := r.AddApp(Callbacks{Established: func(f *Flow) { got = append(got, f.ID()) }})
+	app, err := r.AddApp(Callbacks{Bare: true, Established: func(f *Flow) { got = append(got, f.ID()) }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	require.NoError(t, r.SetGate(wire.Addr{}, 80, handshake.Gate{Backlog: 1}))

@@ -51,6 +51,7 @@ func (z *burstFuzz) run() {
 	}})
 	calls := 0
 	app, err := z.r.AddApp(Callbacks{
+		Bare: true,
 		Established: func(f *Flow) {
 			if calls++; conf&8 != 0 && calls%3 == 0 {
 				f.Abort()

@@ -30,7 +30,7 @@ func TestMTU_004_ReplyInPieces(t *testing.T) {
 	for i := range want {
 		want[i] = byte(i * 7)
 	}
-	app, err := r.AddApp(Callbacks{Data: func(f *Flow, _ []byte) { require.True(t, f.Reply(want, true)) }})
+	app, err := r.AddApp(Callbacks{Bare: true, Data: func(f *Flow, _ []byte) { require.True(t, f.Reply(want, true)) }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	s := syn(own4, peer4, 80)
@@ -77,7 +77,7 @@ func TestACT_013_EndIsToldAtOnce(t *testing.T) {
 	}{{wire.ICMPUnreachable, 3, false}, {wire.ICMPUnreachable, 1, true}, {wire.ICMPTimeExceeded, 0, true}} {
 		r := newRig(t, handshake.Config{MaxFlows: 64, FailFast: c.fast})
 		var why []handshake.CloseReason
-		app, err := r.AddApp(Callbacks{Closed: func(_ *Flow, reason handshake.CloseReason) { why = append(why, reason) }})
+		app, err := r.AddApp(Callbacks{Bare: true, Closed: func(_ *Flow, reason handshake.CloseReason) { why = append(why, reason) }})
 		require.NoError(t, err)
 		r.cfg.Net.Neighbors.learn(peer4, peerHW, true, r.now)
 		_, err = r.Connect(&wire.Tuple{Remote: peer4, Local: own4, RemotePort: 80, LocalPort: 40000}, app)

@@ -78,6 +78,7 @@ func TestHND_005_RejectedInTheCallback(t *testing.T) {
 		t.Run(rest.name, func(t *testing.T) {
 			var heard []string
 			p := newPeerFlow(t, Callbacks{
+				Bare:        true,
 				Established: func(f *Flow) { heard = append(heard, "established"); f.Abort() },
 				Data:        func(*Flow, []byte) { heard = append(heard, "data") },
 				PeerClosed:  func(*Flow) { heard = append(heard, "peer closed") },
@@ -104,6 +105,7 @@ func TestHND_005_RejectedInTheCallback(t *testing.T) {
 func TestRST_014_ReleasedInTheCallback(t *testing.T) {
 	var heard []string
 	p := newPeerFlow(t, Callbacks{
+		Bare:        true,
 		Established: func(f *Flow) { heard = append(heard, "established"); f.Release() },
 		Data:        func(*Flow, []byte) { heard = append(heard, "data") },
 		PeerClosed:  func(*Flow) { heard = append(heard, "peer closed") },
@@ -128,6 +130,7 @@ func TestRST_014_ReleasedInTheCallback(t *testing.T) {
 func TestHND_006_NothingAfterThePanic(t *testing.T) {
 	data := 0
 	p := newPeerFlow(t, Callbacks{
+		Bare:        true,
 		Established: func(*Flow) { panic("no") },
 		Data:        func(*Flow, []byte) { data++ },
 	})
@@ -142,7 +145,7 @@ func TestHND_006_NothingAfterThePanic(t *testing.T) {
 
 func TestLSN_023_Unlisten(t *testing.T) {
 	data := 0
-	p := newPeerFlow(t, Callbacks{Data: func(*Flow, []byte) { data++ }})
+	p := newPeerFlow(t, Callbacks{Bare: true, Data: func(*Flow, []byte) { data++ }})
 	p.halfOpen()
 	require.NoError(t, p.Unlisten(wire.Addr{}, 80))
 	require.ErrorIs(t, p.Unlisten(wire.Addr{}, 80), handshake.ErrNoListener)

@@ -292,7 +292,7 @@ func TestNET_004_GatewayAndSource(t *testing.T) {
 		[]netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("2001:db8::fe")})
 	require.NoError(t, err)
 	r.cfg.Net = net
-	app, err := r.AddApp(Callbacks{})
+	app, err := r.AddApp(Callbacks{Bare: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 
@@ -337,7 +337,7 @@ func TestNET_004_GatewayAndSource(t *testing.T) {
 func TestNET_002_HostUnreachable(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64, SYNRetries: 3})
 	var ended []handshake.CloseReason
-	app, err := r.AddApp(Callbacks{Closed: func(_ *Flow, why handshake.CloseReason) { ended = append(ended, why) }})
+	app, err := r.AddApp(Callbacks{Bare: true, Closed: func(_ *Flow, why handshake.CloseReason) { ended = append(ended, why) }})
 	require.NoError(t, err)
 	_, err = r.Connect(&wire.Tuple{Remote: peer4, Local: own4, RemotePort: 80, LocalPort: 2000}, app)
 	require.NoError(t, err)
@@ -417,7 +417,7 @@ func TestNET_005_Priority(t *testing.T) {
 		if tc.set {
 			r.cfg.Net.SetPriority(tc.pcp)
 		}
-		app, err := r.AddApp(Callbacks{})
+		app, err := r.AddApp(Callbacks{Bare: true})
 		require.NoError(t, err)
 		require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 		for _, f := range [][]byte{
@@ -454,7 +454,7 @@ func TestNET_011_FlowLabel(t *testing.T) {
 		return ip.FlowLabel()
 	}
 	r := newRig(t, handshake.Config{MaxFlows: 4096, Cookies: handshake.CookiesNever})
-	app, err := r.AddApp(Callbacks{Established: func(f *Flow) { f.Abort() }})
+	app, err := r.AddApp(Callbacks{Bare: true, Established: func(f *Flow) { f.Abort() }})
 	require.NoError(t, err)
 	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
 	s := syn(own6, peer6, 80)

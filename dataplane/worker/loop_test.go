@@ -85,6 +85,7 @@ func (o *opener) Poll(w *Worker, now int64) int64 {
 	}
 	if !o.ready {
 		o.app, _ = w.AddApp(Callbacks{
+			Bare: true,
 			Established: func(f *Flow) {
 				o.done++
 				if o.fin {
@@ -147,7 +148,7 @@ func TestLoopHandshakes(t *testing.T) {
 			o := &opener{n: 64, v6: tc.v6, fin: tc.fin}
 			p := newPair(t, handshake.Config{Cookies: tc.pol, MaxFlows: 4096}, o)
 			accepted := 0
-			app, err := p.server.AddApp(Callbacks{Established: func(*Flow) { accepted++ }, AutoClose: true})
+			app, err := p.server.AddApp(Callbacks{Bare: true, Established: func(*Flow) { accepted++ }, AutoClose: true})
 			require.NoError(t, err)
 			require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
 			for range 3000 {
@@ -252,7 +253,7 @@ func (f *fan) round() (out [][]byte) {
 // With several queues an ICMP error reaches the worker that owns the flow it is about.
 func TestLSN_021_RSS_010_ErrorsReachTheOwner(t *testing.T) {
 	const queues, flows = 4, 64
-	f := newFan(t, queues, Callbacks{})
+	f := newFan(t, queues, Callbacks{Bare: true})
 	halfOpen := func() (n uint64) {
 		for _, w := range f.workers {
 			n += w.Engine().HalfOpen
@@ -281,7 +282,7 @@ func TestLSN_021_RSS_010_ErrorsReachTheOwner(t *testing.T) {
 // by way of established and TIME-WAIT into its next incarnation.
 func TestRSS_010_OneTupleOneWorker(t *testing.T) {
 	const queues, flows = 4, 32
-	f := newFan(t, queues, Callbacks{Established: func(f *Flow) { f.Close() }})
+	f := newFan(t, queues, Callbacks{Bare: true, Established: func(f *Flow) { f.Close() }})
 	info := f.theirs.Info()
 	hash := rss.New(rss.Key(info.RSSKey))
 	want := make([]uint64, queues) // segments
@@ -352,7 +353,7 @@ func TestRSS_010_OneTupleOneWorker(t *testing.T) {
 func TestLoopAllocs(t *testing.T) {
 	o := &opener{n: 64}
 	p := newPair(t, handshake.Config{MaxFlows: 4096}, o)
-	app, err := p.server.AddApp(Callbacks{AutoClose: true})
+	app, err := p.server.AddApp(Callbacks{Bare: true, AutoClose: true})
 	require.NoError(t, err)
 	require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
 	for range 2000 {
@@ -369,7 +370,7 @@ func BenchmarkLoopHandshake(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			o := &opener{n: 256}
 			p := newPair(b, handshake.Config{Cookies: bc.pol, MaxFlows: 65536}, o)
-			app, _ := p.server.AddApp(Callbacks{AutoClose: true})
+			app, _ := p.server.AddApp(Callbacks{Bare: true, AutoClose: true})
 			_ = p.server.Listen(wire.Addr{}, 80, app)
 			for range 100 {
 				p.step()

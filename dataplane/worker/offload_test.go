@@ -19,6 +19,7 @@ func TestVAL_003_OffloadLeavesTheSameFrames(t *testing.T) {
 	exchange := func(t *testing.T, offload bool) (frames [][]byte, completed int) {
 		r := newRigOn(t, dptest.PortConfig{Caps: dataplane.Caps{TxCsum: offload}}, Config{Engine: handshake.Config{MaxFlows: 64, Cookies: handshake.CookiesNever}})
 		app, err := r.AddApp(Callbacks{
+			Bare:      true,
 			AutoClose: true,
 			Data:      func(f *Flow, text []byte) { f.Reply(append([]byte("re: "), text...), true) },
 		})
@@ -117,7 +118,7 @@ func TestOffloadHandshakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := &opener{n: 64, v6: v6, fin: true}
 			p := newPairOn(t, handshake.Config{MaxFlows: 4096}, o, func(p dataplane.Port) dataplane.Port { return offloading{p} })
-			app, err := p.server.AddApp(Callbacks{AutoClose: true})
+			app, err := p.server.AddApp(Callbacks{Bare: true, AutoClose: true})
 			require.NoError(t, err)
 			require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
 			for range 500 {

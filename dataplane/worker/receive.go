@@ -75,6 +75,9 @@ func (w *Worker) receive(n int) {
 			w.answer(int(w.at[j]), w.segs[j])
 		}
 	}
+	if w.streams != nil {
+		w.answerStreams()
+	}
 }
 
 // answer writes s over received frame i, back to where it came from.

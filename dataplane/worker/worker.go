@@ -11,6 +11,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -72,6 +73,7 @@ type Config struct {
 	Port    dataplane.Port
 	Net     *Net
 	Engine  handshake.Config
+	Flow    flow.Config
 	Hasher  *cookie.Hasher // not shared
 	Ring    *cookie.Ring
 	Clock   func() int64 // ns, monotonic and near Unix time; nil: the machine's
@@ -95,6 +97,10 @@ type Worker struct {
 	caps   dataplane.Caps
 	engine *handshake.Engine
 	apps   []Callbacks
+	// The flows of applications that are not Bare; nil while there is none of those.
+	streams *flow.Table
+	streamOut
+	values values
 	rx, tx *dataplane.Batch
 	log    *slog.Logger
 
@@ -119,7 +125,8 @@ type Worker struct {
 	linkUps uint64                // when addresses were last announced
 	asked   bool                  // Detect has asked for our addresses
 	ctr     counters
-	flow    Flow
+	flow    Flow   // of callbacks
+	byID    Flow   // of Worker.Flow
 	left    []left // in this burst
 	now     int64
 	started int64
@@ -175,8 +182,14 @@ func (w *Worker) AddApp(cb Callbacks) (uint16, error) {
 	if len(w.apps) == 65535 {
 		return 0, errors.New("worker: more than 65535 applications")
 	}
+	app := uint16(len(w.apps))
+	if !cb.Bare {
+		if err := w.carry(app); err != nil {
+			return 0, err
+		}
+	}
 	w.apps = append(w.apps, cb)
-	return uint16(len(w.apps) - 1), nil
+	return app, nil
 }
 
 // Listen has app accept connections; see handshake.Engine.Listen.
@@ -243,21 +256,14 @@ func (w *Worker) TextRoom(remote wire.Addr) int { return min(w.engine.TextRoom(r
 // ConnectRoom is how many Connects fit before frames must go out.
 func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
 
-// Abort and Close act on a flow kept by its ID.
-func (w *Worker) Abort(id handshake.FlowID) {
-	w.texts.release(id.Index())
-	w.engine.Abort(id)
-	w.leave(id, true)
-}
+// Abort, Close and Release act on a flow kept by its ID; see Flow.
+func (w *Worker) Abort(id handshake.FlowID) { w.Flow(id).Abort() }
 
 // Close sends a FIN.
-func (w *Worker) Close(id handshake.FlowID) { w.engine.Close(id) }
+func (w *Worker) Close(id handshake.FlowID) { w.Flow(id).Close() }
 
-// Release closes for good; see Flow.Release.
-func (w *Worker) Release(id handshake.FlowID) {
-	w.engine.Release(id)
-	w.leave(id, false)
-}
+// Release closes for good.
+func (w *Worker) Release(id handshake.FlowID) { w.Flow(id).Release() }
 
 // ID is the index of the worker and of its queue.
 func (w *Worker) ID() int { return w.cfg.ID }
@@ -311,7 +317,13 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 func (w *Worker) Err() error { return w.err }
 
 // Free returns the memory of the tables, after Done.
-func (w *Worker) Free() error { return w.engine.Free() }
+func (w *Worker) Free() error {
+	err := w.engine.Free()
+	if w.streams != nil {
+		err = errors.Join(err, w.streams.Free())
+	}
+	return err
+}
 
 // Run polls until Stop or a device failure. It locks its goroutine to a thread.
 func (w *Worker) Run() {
@@ -388,6 +400,9 @@ func (w *Worker) round() (busy bool, next int64) {
 		w.ctr.busy += now - w.now
 	}
 	w.now = now
+	if w.streams != nil {
+		w.streams.SetClock(now)
+	}
 	n := w.queue.Rx(w.rx)
 	if n > 0 {
 		w.ctr.bursts++
@@ -397,6 +412,9 @@ func (w *Worker) round() (busy bool, next int64) {
 	fired := w.engine.Advance(w.now, maxTimers)
 	if fired > 0 || len(w.engine.Events()) > 0 { // an ICMP error may have ended a flow
 		w.deliver()
+	}
+	if w.streams != nil {
+		fired += w.streams.Advance(maxTimers)
 	}
 	next = w.now + maxSleep
 	if w.cfg.Source != nil {
@@ -409,6 +427,10 @@ func (w *Worker) round() (busy bool, next int64) {
 		next = min(next, due)
 	}
 	sent += w.flush()
+	if w.streams != nil {
+		sent += w.flushStreams()
+		w.engine.EndBurst() // what timers and calls have ended
+	}
 	if w.cfg.ID == 0 && w.now >= w.nextAge {
 		w.nextAge = w.now + neighborInterval
 		w.followLink()
@@ -423,6 +445,11 @@ func (w *Worker) round() (busy bool, next int64) {
 	}
 	if left, ok := w.engine.NextTimer(); ok {
 		next = min(next, w.now+int64(left)*1e6)
+	}
+	if w.streams != nil {
+		if left, ok := w.streams.NextTimer(); ok {
+			next = min(next, w.now+int64(left)*1e6)
+		}
 	}
 	return false, next
 }
@@ -455,6 +482,9 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 		if r := recover(); r != nil {
 			w.ctr.panics++
 			w.log.Error("callback panicked; flow reset", "worker", w.cfg.ID, "panic", r)
+			if evs[i].Kind == handshake.EventSegment { // it was not counted
+				w.engine.Count(handshake.Consumed)
+			}
 			w.Abort(evs[i].Flow)
 			next = i + 1
 		}
@@ -462,9 +492,16 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 	for ; i < len(evs); i++ {
 		ev := &evs[i]
 		cb := &w.apps[ev.App]
-		w.flow.ev = ev
+		w.flow.ev, w.flow.id = ev, ev.Flow
 		switch ev.Kind {
+		case handshake.EventSegment:
+			w.segment(ev)
+		case handshake.EventICMP:
+			w.streams.ICMP(ev)
 		case handshake.EventEstablished:
+			if !cb.Bare {
+				w.open(ev, cb)
+			}
 			if cb.Established != nil {
 				cb.Established(&w.flow)
 			}
@@ -495,6 +532,7 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 			if cb.Closed != nil && w.hears(ev.Flow, true) {
 				cb.Closed(&w.flow, ev.Reason)
 			}
+			w.values.clear(ev.Flow.Index())
 		}
 	}
 	return i

@@ -84,6 +84,7 @@ func exchange(t *testing.T, server, client godpdk.Adoption) {
 	s, err := fastsyn.Open(fastsyn.Config{
 		Device: sp, Addrs: []string{"192.0.2.1/24"},
 		Listeners: []fastsyn.Listener{{Addr: ":7", Callbacks: fastsyn.Callbacks{
+			Bare: true,
 			Data: func(f *fastsyn.Flow, p []byte) { f.Reply(p, true) },
 		}}},
 	})
@@ -92,6 +93,7 @@ func exchange(t *testing.T, server, client godpdk.Adoption) {
 
 	var done, wrong atomic.Int32
 	cb := fastsyn.Callbacks{
+		Bare:        true,
 		Established: func(f *fastsyn.Flow) { f.Reply(fmt.Append(nil, "hello from ", f.Tuple().LocalPort), false) },
 		Data: func(f *fastsyn.Flow, p []byte) {
 			if string(p) != fmt.Sprint("hello from ", f.Tuple().LocalPort) {

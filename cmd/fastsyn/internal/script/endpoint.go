@@ -107,6 +107,7 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 
 func (e *Endpoint) callbacks() worker.Callbacks {
 	return worker.Callbacks{
+		Bare: true,
 		Established: func(f *worker.Flow) {
 			a := e.flows[f.ID()]
 			if a == nil {

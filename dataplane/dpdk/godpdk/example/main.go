@@ -112,6 +112,7 @@ func run(ctx context.Context, o *options) (err error) {
 	cfg := fastsyn.Config{
 		Device: port, Addrs: []string{o.addr},
 		Listeners: []fastsyn.Listener{{Addr: o.listen, Callbacks: fastsyn.Callbacks{
+			Bare: true,
 			Data: func(f *fastsyn.Flow, p []byte) { f.Reply(p, true) },
 		}}},
 	}

@@ -1,0 +1,159 @@
+package flow
+
+import (
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// acked takes the ACK and the window of an acceptable segment with n bytes of text: step five.
+// It reports whether the flow ended.
+func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wire.SACKBlock) (over bool) {
+	opened := t.window(c, s)
+	if c.snd == 0 {
+		return false // nothing is in flight, and nothing waits for the window
+	}
+	x := t.senders.at(c.snd)
+	una, mss := x.una, c.segment()
+	progress := una.Less(s.Ack)
+	if !progress && len(blocks) == 0 && x.lost == 0 && (n != 0 || opened) {
+		// Not an ACK that tells of anything but the window.
+		if opened {
+			t.want(c, i)
+		}
+		return false
+	}
+	a := ackOf{ack: s.Ack, now: t.us, pure: n == 0 && !opened && s.Flags&wire.FlagFIN == 0}
+	if c.flags&connSACK != 0 {
+		a.blocks = blocks
+	}
+	if c.flags&connTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Opt.TSEcr != 0 {
+		// TSval ticks in ms: at the latest the end of the tick that is echoed.
+		if age := t.engine.TSVal(c.tsOff) - s.Opt.TSEcr; int32(age) >= 0 {
+			a.echo, a.hasEcho = t.us-age*1000, true
+		}
+	}
+	if s.Ack.Less(una) {
+		a.ack = una // its SACK blocks are still of interest
+		a.pure = false
+	}
+	was := x.phase
+	x.acked(t.runs, &x.cc, &x.rto, &a, mss)
+	if was == phaseOpen && x.phase == phaseFast {
+		t.ctr.Recoveries++
+	}
+	if c.flags&connECN != 0 && s.Flags&wire.FlagECE != 0 {
+		t.marked(c, x, mss)
+	}
+	if progress {
+		c.flags &^= connPathError // the path is good again (MTU-008)
+		x.since, x.windowProbes = t.ms, 0
+		before := x.buf.size
+		end := x.buf.end()
+		if end.Less(s.Ack) {
+			t.send.release(&x.buf, end)
+		} else {
+			t.send.release(&x.buf, s.Ack)
+		}
+		if c.flags&connFINSent != 0 && x.una == x.nxt && t.finAcked(c, i) {
+			return true
+		}
+		if c.flags&connWantRoom != 0 && before != x.buf.size && t.roomOf(c, x) >= t.cfg.SendBuffer/2 {
+			t.writable(c, i)
+			if c.state == 0 {
+				return true
+			}
+			if c.snd == 0 {
+				return false
+			}
+		}
+		t.rest(c, x)
+		if c.snd == 0 {
+			t.schedule(c, i)
+			return false
+		}
+	}
+	t.want(c, i)
+	return false
+}
+
+// window takes SND.WND from s, if it is the newest word on it. It reports whether
+// it changed.
+func (t *Table) window(c *conn, s *wire.Segment) bool {
+	if !(c.wl1.Less(s.Seq) || c.wl1 == s.Seq && c.wl2.LessEq(s.Ack)) {
+		return false
+	}
+	changed := c.wnd != s.Win
+	c.wl1, c.wl2, c.wnd = s.Seq, s.Ack, s.Win
+	c.maxWnd = max(c.maxWnd, s.Win)
+	return changed
+}
+
+// marked takes an ACK with ECE: the window is reduced once per round trip, and the peer told
+// (RFC 3168 §6.1.2).
+func (t *Table) marked(c *conn, x *sender, mss uint32) {
+	if x.ecnSet && x.una.LessEq(x.ecnEnd) || x.phase != phaseOpen {
+		return
+	}
+	t.ctr.CongestionMarks++
+	x.ecnEnd, x.ecnSet = x.nxt, true
+	x.cc.congested(x.flight(), mss)
+	c.flags |= connCWR
+}
+
+// finAcked moves the state on when our FIN is acknowledged. It reports whether the flow
+// ended.
+func (t *Table) finAcked(c *conn, i uint32) bool {
+	switch c.state {
+	case handshake.FinWait1:
+		t.setState(c, i, handshake.FinWait2)
+	case handshake.Closing:
+		t.timeWait(c, i)
+		return c.state == 0
+	case handshake.LastAck:
+		t.end(c, i, handshake.ReasonDone, endQuiet)
+		return true
+	}
+	return false
+}
+
+// writable tells the application that there is room.
+func (t *Table) writable(c *conn, i uint32) {
+	c.flags &^= connWantRoom
+	if c.flags&connReleased == 0 && c.writes() {
+		t.to.Writable(t.engine.ID(i), c.app)
+	}
+}
+
+// ICMP takes an EventICMP: an error is the reason if the flow times out (MTU-008), and a path MTU
+// lowers what is sent, never raises it (MTU-004, MTU-007).
+func (t *Table) ICMP(ev *handshake.Event) {
+	c := t.get(ev.Flow)
+	if c == nil {
+		return
+	}
+	i := ev.Flow.Index()
+	una, nxt := t.una(c), t.nxt(c)
+	if !una.LessEq(ev.ISS) || nxt.Less(ev.ISS) || c.snd == 0 && ev.Len == 0 { // RFC 5927 §4
+		return
+	}
+	if ev.Len == 0 {
+		c.flags |= connPathError
+		t.ctr.SoftErrors++
+		return
+	}
+	overhead := uint32(40)
+	if tuple := t.engine.Tuple(ev.Flow); !tuple.Remote.Is4() {
+		overhead = 60
+	}
+	mss := ev.Len - overhead
+	if mss >= uint32(c.mss) {
+		return
+	}
+	c.mss = uint16(mss)
+	t.ctr.PathMTUs++
+	if c.snd != 0 {
+		x := t.senders.at(c.snd)
+		t.runs.timeout(&x.scoreboard) // what is in flight was too long, and the path not congested
+		t.want(c, i)
+	}
+}

@@ -1,0 +1,330 @@
+package flow
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+	"github.com/fastsyn/fastsyn/handshake"
+	"github.com/fastsyn/fastsyn/hugepages"
+)
+
+// Handler is who the flows of a Table are for. Its functions run inside Open, Segment,
+// Advance and the calls of the application, and may make such calls in turn.
+type Handler interface {
+	// Data gets text in order. It is valid during the call.
+	Data(id handshake.FlowID, app uint16, text []byte)
+	// Writable says that there is room after a Write that took less than it was given.
+	Writable(id handshake.FlowID, app uint16)
+	// PeerClosed is the peer's FIN.
+	PeerClosed(id handshake.FlowID, app uint16)
+	// Closed is the last call for a flow. It does not follow Abort.
+	Closed(id handshake.FlowID, app uint16, why handshake.CloseReason)
+}
+
+// Table is the established flows of one core: what package handshake calls streams. It
+// belongs to one goroutine, together with its Engine.
+type Table struct {
+	cfg    Config
+	engine *handshake.Engine
+	to     Handler
+
+	arena   *hugepages.Arena
+	conns   []conn // by FlowID.Index
+	wheel   *wheel
+	pool    *Pool
+	reas    *Reassembler
+	send    *sendPool
+	runs    *runPool
+	senders *senders
+
+	rcvBuf   uint32
+	ackDelay uint32 // µs
+	finWait2 uint32 // ms
+
+	// The clock of this burst.
+	us, ms, sec uint32
+
+	jobs           []job
+	done, answered int // of jobs
+	open           int // jobs that are not settled
+	// The segment that is being handled, for what answers it.
+	rx    int16
+	rxIdx uint32
+
+	ctr  Counters
+	sack [28]byte // of Out.Extra
+}
+
+// job is a flow that may have something to send.
+type job struct {
+	id  handshake.FlowID
+	dup wire.SACKBlock // for D-SACK
+	rx  int16          // the received frame that can take an answer, -1 if none
+	// A probe of the tail, whatever the congestion window says: [seq, seq+n) again, or
+	// new text if n is 0.
+	probe bool
+	ping  bool // an ACK of what was acknowledged long ago, which the peer answers
+	seq   wire.Seq
+	n     uint32
+}
+
+// maxJobs bounds the flows that timers wake in one round.
+const maxJobs = 1024
+
+// New makes the table of the streams of engine, whose events and timers it is told of by
+// the caller. It owns its memory until Free.
+func New(cfg Config, engine *handshake.Engine, to Handler) (*Table, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ec := engine.Config()
+	t := &Table{cfg: cfg, engine: engine, to: to, rx: -1}
+	defer func() {
+		if err != nil {
+			_ = t.Free()
+		}
+	}()
+	n := ec.MaxFlows + 1
+	size, err := hugepages.SizeFor[conn](n)
+	if err == nil {
+		t.arena, err = hugepages.Alloc(size, hugepages.Options{})
+	}
+	if err == nil {
+		t.conns, err = hugepages.Slice[conn](t.arena, n)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("flow: memory for %d flows: %w", ec.MaxFlows, err)
+	}
+	if t.pool, err = NewPool(cfg.Memory/BlockSize, hugepages.Options{}); err != nil {
+		return nil, err
+	}
+	if t.reas, err = NewReassembler(t.pool, cfg.Held, hugepages.Options{}); err != nil {
+		return nil, err
+	}
+	if t.senders, err = newSenders(ec.MaxFlows, hugepages.Options{}); err != nil {
+		return nil, err
+	}
+	t.send = newSendPool(t.pool, cfg.Statics)
+	t.runs = newRunPool(ec.MaxFlows, 65536)
+	t.wheel = newWheel(linksIn(t.conns, func(c *conn) *link { return &c.link }), 0)
+	t.rcvBuf = uint32(ec.RcvWindow)
+	t.ackDelay = uint32(cfg.AckDelay.Microseconds())
+	t.finWait2 = uint32(ec.FinWait2.Milliseconds())
+	t.jobs = make([]job, 0, maxJobs+handshake.MaxBurst)
+	return t, nil
+}
+
+// Populate brings into memory what every flow needs, see handshake.Engine.Populate.
+func (t *Table) Populate() error {
+	if err := hugepages.Populate(t.conns); err != nil {
+		return fmt.Errorf("flow: memory for %d flows: %w", len(t.conns)-1, err)
+	}
+	return nil
+}
+
+// Free returns the memory. The table must not be used afterwards.
+func (t *Table) Free() error {
+	var first error
+	keep := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	if t.senders != nil {
+		keep(t.senders.free())
+	}
+	if t.reas != nil {
+		keep(t.reas.Free())
+	}
+	if t.pool != nil {
+		keep(t.pool.Free())
+	}
+	if t.arena != nil {
+		keep(t.arena.Free())
+	}
+	return first
+}
+
+// Config returns the configuration with defaults filled in.
+func (t *Table) Config() Config { return t.cfg }
+
+// Pool is the memory of the text, which adapters may take blocks of.
+func (t *Table) Pool() *Pool { return t.pool }
+
+// SetClock sets the time, the one of the engine.
+func (t *Table) SetClock(now handshake.Time) {
+	t.us, t.ms, t.sec = uint32(now/1e3), uint32(now/1e6), uint32(now/1e9)
+}
+
+// get returns the flow of id, nil if it is gone or not a stream.
+func (t *Table) get(id handshake.FlowID) *conn {
+	i := id.Index()
+	if int(i) >= len(t.conns) {
+		return nil
+	}
+	c := &t.conns[i]
+	if c.state == 0 || c.gen != id.Generation() {
+		return nil
+	}
+	return c
+}
+
+// Has reports whether id is a stream of t.
+func (t *Table) Has(id handshake.FlowID) bool { return t.get(id) != nil }
+
+// Open takes over the flow of an EventEstablished. info are the facts of its handshake. text is what went
+// with an active SYN and the peer has not acknowledged. Unless the application has more
+// to say, the SYN-ACK of an active open is answered by an ACK.
+func (t *Table) Open(ev *handshake.Event, info *handshake.Info, autoClose bool, text []byte) {
+	s := t.engine.Stream(ev)
+	i := ev.Flow.Index()
+	c := &t.conns[i]
+	c.rcvNxt, c.held, c.tsOff = s.RcvNxt, 0, s.TSOff
+	c.edge = s.RcvNxt + wire.Seq(s.RcvWnd)
+	c.del = NewDelAck(s.RcvNxt, info.OwnMSS)
+	c.ts = TSRecent{Val: s.TSRecent, At: t.sec}
+	c.sndNxt = s.SndUna
+	c.wl1, c.wl2 = s.RcvNxt, s.SndUna
+	c.kept, c.snd, c.job = 0, 0, 0
+	c.heard, c.challenged = t.ms, t.ms-challengeSpacing
+	c.shifts = info.SndShift<<4 | info.RcvShift
+	c.wnd = uint16(s.SndWnd >> info.SndShift)
+	c.maxWnd, c.mss, c.app, c.gen = c.wnd, info.MSS, ev.App, ev.Flow.Generation()
+	c.flags, c.userTimeout, c.probes, c.state = 0, 0, 0, s.State
+	for _, f := range [...]struct {
+		on  bool
+		bit uint16
+	}{
+		{info.Timestamps, connTS}, {info.SACK, connSACK}, {info.ECN, connECN},
+		{t.cfg.Nagle, connNagle}, {t.cfg.KeepAlive, connKeepAlive}, {autoClose, connAutoClose},
+	} {
+		if f.on {
+			c.flags |= f.bit
+		}
+	}
+	c.mem.start(uint32(c.mss)-c.optionBytes(), info.IW, uint32(info.RTT.Microseconds()), info.Retrans && info.RTT == 0)
+	t.ctr.Opened++
+	t.ctr.Now++
+	t.at(ev)
+	if len(text) > 0 {
+		t.resume(c, i, text)
+	}
+	if ev.Active {
+		c.flags |= connAckNow
+		t.want(c, i)
+	} else if c.flags&connKeepAlive != 0 {
+		t.schedule(c, i)
+	}
+}
+
+// at says which segment is being handled.
+func (t *Table) at(ev *handshake.Event) { t.rx, t.rxIdx = ev.Seg, ev.Flow.Index() }
+
+// resume continues with text that the SYN took along and the peer did not take.
+func (t *Table) resume(c *conn, i uint32, text []byte) {
+	x := t.wake(c)
+	n := t.send.append(&x.buf, text, math.MaxUint32, 0)
+	x.sentNew(t.runs, &x.cc, &x.rto, uint32(n), c.segment(), t.us)
+	t.want(c, i)
+}
+
+// want has c looked at when the burst is over, for what it has to send.
+func (t *Table) want(c *conn, i uint32) *job {
+	if c.job == 0 {
+		t.jobs = append(t.jobs, job{id: t.engine.ID(i), rx: -1})
+		c.job = uint32(len(t.jobs))
+		t.open++
+	}
+	j := &t.jobs[c.job-1]
+	if t.rxIdx == i && t.rx >= 0 {
+		j.rx = t.rx
+	}
+	return j
+}
+
+// wake gives c a sender, if it has none.
+func (t *Table) wake(c *conn) *sender {
+	if c.snd == 0 {
+		c.snd = t.senders.get()
+		x := t.senders.at(c.snd)
+		x.wake(&c.mem, c.sndNxt, c.segment(), c.flags&connSACK != 0, t.us)
+		return x
+	}
+	return t.senders.at(c.snd)
+}
+
+// rest takes the sender of c back if there is nothing for it to do.
+func (t *Table) rest(c *conn, x *sender) {
+	if x.flight() == 0 && x.buf.size == 0 && (c.flags&connFIN == 0 || c.flags&connFINSent != 0) {
+		c.sndNxt = x.nxt
+		x.rest(&c.mem, t.us)
+		t.senders.put(c.snd)
+		c.snd = 0
+	}
+}
+
+// SND.UNA and SND.NXT of c.
+func (t *Table) una(c *conn) wire.Seq {
+	if c.snd == 0 {
+		return c.sndNxt
+	}
+	return t.senders.at(c.snd).una
+}
+
+func (t *Table) nxt(c *conn) wire.Seq {
+	if c.snd == 0 {
+		return c.sndNxt
+	}
+	return t.senders.at(c.snd).nxt
+}
+
+// end ends c, returns what it had and tells the application unless it did it itself.
+func (t *Table) end(c *conn, i uint32, why handshake.CloseReason, how endHow) {
+	id, app := t.engine.ID(i), c.app
+	e := handshake.StreamEnd{
+		SndNxt: t.nxt(c), RcvNxt: c.rcvNxt, TSRecent: c.ts.Val, Reason: why,
+		TimeWait: how == endTimeWait, Reset: how == endReset || how == endAbort,
+	}
+	seg := -1
+	if t.rxIdx == i {
+		seg = int(t.rx)
+	}
+	t.free(c, i)
+	t.engine.EndStream(id, seg, &e)
+	if how != endAbort && how != endTimeWait { // that one was told before
+		t.to.Closed(id, app, why)
+	}
+}
+
+// endHow is how a flow ends.
+type endHow uint8
+
+const (
+	endQuiet    endHow = iota + 1 // nothing is sent
+	endReset                      // a reset is sent
+	endAbort                      // the same, and the application knows
+	endTimeWait                   // the engine keeps it for 2·MSL, and the application knows
+)
+
+// free returns what c has.
+func (t *Table) free(c *conn, i uint32) {
+	if c.snd != 0 {
+		x := t.senders.at(c.snd)
+		t.runs.clear(&x.scoreboard)
+		t.send.clear(&x.buf)
+		t.senders.put(c.snd)
+		c.snd = 0
+	}
+	if c.held != 0 {
+		t.reas.Release(&c.held)
+	}
+	t.wheel.disarm(i)
+	if c.job != 0 {
+		t.open--
+	}
+	c.job, c.state = 0, 0
+	t.ctr.Now--
+	t.ctr.Ended++
+}

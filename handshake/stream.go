@@ -1,0 +1,124 @@
+package handshake
+
+import (
+	"github.com/fastsyn/fastsyn/cookie"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
+
+// Streams are flows that the engine opens and looks up, and somebody else carries
+// (package flow): once a flow of such an application is ESTABLISHED, each
+// segment of it is an EventSegment, on which the engine neither acts nor answers,
+// until EndStream takes the flow back for TIME-WAIT or its end. Close, Abort, Send and
+// Release are not for streams.
+
+// Streams makes the flows of app streams, those that are established from now on.
+func (e *Engine) Streams(app uint16) {
+	for len(e.streams) <= int(app) {
+		e.streams = append(e.streams, false)
+	}
+	e.streams[app] = true
+}
+
+// isStream reports whether r is to become a stream.
+func (e *Engine) isStream(r *record) bool {
+	return int(r.app) < len(e.streams) && e.streams[r.app]
+}
+
+// Stream is a flow as the engine hands it over.
+type Stream struct {
+	SndUna, SndNxt, RcvNxt wire.Seq // SndNxt is beyond SndUna if text went with the SYN
+	SndWnd                 uint32   // bytes
+	RcvWnd                 uint16   // what our SYN or SYN-ACK promised, in bytes from RCV.NXT
+	TSRecent, TSOff        uint32   // of timestamps, see TSVal
+	State                  State
+}
+
+// Stream returns the state of a flow behind its EventEstablished, before any
+// EventSegment. Valid until EndBurst.
+func (e *Engine) Stream(ev *Event) Stream {
+	r := &e.recs[ev.Flow.idx]
+	return Stream{
+		SndUna: r.sndUna, SndNxt: r.sndNxt, RcvNxt: r.rcvNxt, SndWnd: r.sndWnd(), RcvWnd: e.synWindowOf(r),
+		TSRecent: r.tsRecent, TSOff: e.sumAt(ev.Flow.idx, int(ev.Seg)).TSOff, State: r.state,
+	}
+}
+
+// TSVal is the timestamp to send now on a stream with that offset.
+func (e *Engine) TSVal(off uint32) uint32 { return cookie.TSVal(off, e.now) }
+
+// Address fills in the tuple and the path of a segment to send on id.
+func (e *Engine) Address(id FlowID, s *wire.Segment) {
+	e.putTuple(id.idx, &s.Tuple)
+	s.Path = e.recs[id.idx].path
+}
+
+// ID returns the ID of the flow with that index.
+func (e *Engine) ID(index uint32) FlowID { return e.id(index) }
+
+// Active reports whether this side opened the flow; valid until EndBurst.
+func (e *Engine) Active(id FlowID) bool { return e.recs[id.idx].flags&flagActive != 0 }
+
+// Alive reports whether id names a flow.
+func (e *Engine) Alive(id FlowID) bool { return e.get(id) != nil }
+
+// Count says what became of the segment of an EventSegment: one outcome for each
+// (FLD-010).
+func (e *Engine) Count(o Outcome) { e.ctr.Outcome[o]++ }
+
+// SetState has State and StateOf tell how far a stream is.
+func (e *Engine) SetState(id FlowID, s State) { e.recs[id.idx].state = s }
+
+// StreamEnd is how a stream ends.
+type StreamEnd struct {
+	SndNxt, RcvNxt wire.Seq
+	TSRecent       uint32
+	Reason         CloseReason
+	TimeWait       bool // the record stays for 2·MSL; else it is gone
+	Reset          bool // send a reset
+}
+
+// EndStream takes back a stream. seg is the segment of this burst that ended it, -1
+// for none. No event follows.
+func (e *Engine) EndStream(id FlowID, seg int, end *StreamEnd) {
+	r := e.get(id)
+	if r == nil || r.flags2&flagStream == 0 {
+		return
+	}
+	r.flags2 &^= flagStream
+	r.sndUna, r.sndNxt, r.rcvNxt, r.tsRecent = end.SndNxt, end.SndNxt, end.RcvNxt, end.TSRecent
+	sum := e.sumAt(id.idx, seg)
+	if end.Reset {
+		e.sendReset(r, id.idx, sum.TSOff)
+	}
+	e.lost(end.Reason)
+	if end.TimeWait && e.cfg.TimeWait >= 0 {
+		e.ctr.TimeWaits++
+		r.state = TimeWait
+		r.last = e.now64 - answerSpacing
+		e.timers.arm(e.recs, id.idx, classTimeWait, e.nowMS)
+		return
+	}
+	e.removeHashed(id.idx, sum.Hash)
+}
+
+// lost counts the end of an established flow.
+func (e *Engine) lost(why CloseReason) {
+	e.established--
+	switch why {
+	case ReasonDone:
+		e.ctr.Done++
+	case ReasonReset:
+		e.ctr.Reset++
+	case ReasonTimedOut, ReasonUnreachable:
+		e.ctr.Broken++
+	case ReasonNone, ReasonRefused, ReasonAborted:
+		e.ctr.Aborted++
+	}
+}
+
+// streamICMP passes an ICMP error on; mtu is 0 if it is not about the path MTU.
+func (e *Engine) streamICMP(idx uint32, seq wire.Seq, mtu uint32) bool {
+	ev := e.event(EventICMP, idx, -1)
+	ev.ISS, ev.Len = seq, mtu
+	return true
+}
