@@ -185,6 +185,15 @@ func (c *cubic) reduce(flight, mss uint32) {
 	c.inEpoch = false
 }
 
+// reduced is at least cwnd_prior, about, after a loss: what left this W_max, which is 17/20 of it
+// after fast convergence, or after a timeout this threshold.
+func (c *cubic) reduced() uint32 {
+	if c.wMax != 0 {
+		return uint32(uint64(c.wMax) * (2 * cubicBetaDen) / (cubicBetaDen + cubicBetaNum))
+	}
+	return uint32(uint64(c.ssthresh) * cubicBetaDen / cubicBetaNum)
+}
+
 // recovered ends the caution after a timeout: all that was in flight then is acknowledged.
 func (c *cubic) recovered() { c.timedOut = false }
 

@@ -12,36 +12,34 @@ import (
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
-// sender is a flow's sending half, with an application that always has text.
-type sender struct {
+// half is a flow's sending half, with an application that always has text.
+type half struct {
 	tb testing.TB
-	recovery
+	sender
 	p   *runPool
-	c   cubic
-	t   rto
 	now uint32
 }
 
 const iss = wire.Seq(math.MaxUint32 - 5*seg) // sequence numbers wrap soon
 
-func newSender(tb testing.TB, sack bool) *sender {
-	s := &sender{tb: tb, p: newRunPool(1, 1000)}
+func newHalf(tb testing.TB, sack bool) *half {
+	s := &half{tb: tb, p: newRunPool(1, 1000)}
 	s.recovery.start(iss, sack)
-	s.c.start(seg, false, 0)
+	s.cc.start(seg, false, 0)
 	return s
 }
 
 // send sends what it may of up to limit segments, and returns their numbers; r marks a retransmission.
-func (s *sender) send(limit int) (out []string) {
+func (s *half) send(limit int) (out []string) {
 	for range limit {
-		seq, n, allowed := s.next(s.p, seg, s.c.cwnd)
+		seq, n, allowed := s.next(s.p, seg, s.cc.cwnd)
 		switch {
 		case n != 0:
 			s.sentAgain(s.p, seq, n, s.now)
 			out = append(out, fmt.Sprintf("r%d", uint32(seq-iss)/seg))
 		case allowed >= seg:
 			out = append(out, fmt.Sprint(uint32(s.nxt-iss)/seg))
-			s.sentNew(s.p, &s.c, &s.t, seg, seg, s.now)
+			s.sentNew(s.p, &s.cc, &s.rto, seg, seg, s.now)
 		default:
 			return out
 		}
@@ -53,29 +51,29 @@ func (s *sender) send(limit int) (out []string) {
 func at(i int) wire.Seq { return iss + wire.Seq(i*seg) }
 
 // ack takes an ACK for segment i and SACK blocks in segments.
-func (s *sender) ack(i int, sacks ...int) {
+func (s *half) ack(i int, sacks ...int) {
 	a := ackOf{ack: at(i), now: s.now, pure: true}
 	news, before := uint32(0), s.flight()-s.sacked
 	defer func() { require.Equal(s.tb, before-(s.flight()-s.sacked), news) }()
 	for k := 0; k < len(sacks); k += 2 {
 		a.blocks = append(a.blocks, wire.SACKBlock{Left: at(sacks[k]), Right: at(sacks[k+1])})
 	}
-	news = s.acked(s.p, &s.c, &s.t, &a, seg)
+	news = s.acked(s.p, &s.cc, &s.rto, &a, seg)
 }
 
 // tick lets the timer expire if it is due, and returns what it was.
-func (s *sender) tick(ms uint32, fresh uint32) (timer, wire.Seq, uint32) {
+func (s *half) tick(ms uint32, fresh uint32) (timer, wire.Seq, uint32) {
 	s.now += ms * msec
-	return s.expired(s.p, &s.c, &s.t, fresh, seg, s.now)
+	return s.expired(s.p, &s.cc, &s.rto, fresh, seg, s.now)
 }
 
 // flying has a window of ten segments in flight on a path of 100 ms.
-func flying(t *testing.T, sack bool) *sender {
-	s := newSender(t, sack)
+func flying(t *testing.T, sack bool) *half {
+	s := newHalf(t, sack)
 	require.Equal(t, []string{"0"}, s.send(1))
 	s.now += 100 * msec
 	s.ack(1)
-	s.c.cwnd = 10 * seg
+	s.cc.cwnd = 10 * seg
 	require.Len(t, s.send(100), 10)
 	s.now += 100 * msec
 	return s
@@ -88,17 +86,17 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 		require.Equal(t, []string{"11"}, s.send(9), "limited transmit (RFC 3042)")
 		s.ack(1, 2, 4)
 		require.Equal(t, []string{"12"}, s.send(9))
-		require.EqualValues(t, 10*seg, s.c.cwnd)
+		require.EqualValues(t, 10*seg, s.cc.cwnd)
 		require.Equal(t, phaseOpen, s.phase)
 		s.ack(1, 2, 5)
 		require.Equal(t, phaseFast, s.phase)
-		require.EqualValues(t, 12*seg*7/10, s.c.ssthresh)
+		require.EqualValues(t, 12*seg*7/10, s.cc.ssthresh)
 		require.Equal(t, []string{"r1"}, s.send(9)[:1])
 		require.Equal(t, at(13), s.point)
 		s.now += 100 * msec
 		s.ack(13)
 		require.Equal(t, phaseOpen, s.phase)
-		require.Equal(t, s.c.ssthresh, s.c.cwnd)
+		require.Equal(t, s.cc.ssthresh, s.cc.cwnd)
 	})
 	t.Run("NewReno", func(t *testing.T) {
 		s := flying(t, false) // 1 and 4 are lost (RFC 6582)
@@ -106,7 +104,7 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 		require.Equal(t, []string{"11"}, s.send(9))
 		s.ack(1)
 		require.Equal(t, []string{"12"}, s.send(9))
-		require.EqualValues(t, 10*seg, s.c.cwnd)
+		require.EqualValues(t, 10*seg, s.cc.cwnd)
 		s.ack(1)
 		require.Equal(t, phaseFast, s.phase)
 		require.Equal(t, []string{"r1"}, s.send(9))
@@ -120,7 +118,7 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 		s.now += 100 * msec
 		s.ack(13)
 		require.Equal(t, phaseOpen, s.phase)
-		ssthresh := s.c.ssthresh
+		ssthresh := s.cc.ssthresh
 		s = flying(t, false)
 		for range 3 {
 			s.ack(1)
@@ -144,23 +142,23 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 		s := flying(t, true)
 		s.ack(1, 3, 6)
 		require.Equal(t, phaseFast, s.phase)
-		before := s.c.cwnd
+		before := s.cc.cwnd
 		s.ack(1, 8, 10, 3, 6)
-		require.Equal(t, before, s.c.cwnd)
+		require.Equal(t, before, s.cc.cwnd)
 		require.Equal(t, []string{"r1", "r2", "r6", "r7"}, s.send(9)[:4])
 	})
 	t.Run("a lost retransmission", func(t *testing.T) {
 		s := flying(t, true)
 		s.ack(1, 2, 6)
 		require.Equal(t, []string{"r1", "11"}, s.send(2))
-		before := s.c.cwnd
+		before := s.cc.cwnd
 		s.now += 100 * msec
 		s.ack(1, 2, 11)
 		require.Empty(t, s.lost)
 		s.ack(1, 2, 12) // 11 was sent after it
 		require.EqualValues(t, seg, s.lost)
 		require.Equal(t, "r1", s.send(1)[0])
-		require.Equal(t, before, s.c.cwnd)
+		require.Equal(t, before, s.cc.cwnd)
 	})
 }
 
@@ -169,7 +167,7 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 func TestDAT_008_Reordering(t *testing.T) {
 	s := flying(t, true)
 	s.ack(1, 2, 3)
-	due, what := s.deadline(&s.t, seg)
+	due, what := s.deadline(&s.rto, seg)
 	require.Equal(t, timerReorder, what)
 	require.Equal(t, s.now+25*msec, due)
 	k, _, _ := s.tick(24, 0)
@@ -189,13 +187,13 @@ func TestDAT_008_Reordering(t *testing.T) {
 	require.EqualValues(t, 2, s.reoMult)
 	s.ack(9, 3, 4)
 	require.EqualValues(t, 2, s.reoMult, "once per round trip")
-	require.EqualValues(t, 2*(s.minRTT/4), s.reorderWindow(&s.t, seg))
+	require.EqualValues(t, 2*(s.minRTT/4), s.reorderWindow(&s.rto, seg))
 }
 
 func TestTailLossProbe(t *testing.T) {
 	s := flying(t, true)
 	s.ack(8)
-	_, what := s.deadline(&s.t, seg)
+	_, what := s.deadline(&s.rto, seg)
 	require.Equal(t, timerProbe, what)
 	k, _, _ := s.tick(199, 0)
 	require.Equal(t, timerNone, k)
@@ -204,7 +202,7 @@ func TestTailLossProbe(t *testing.T) {
 	require.Equal(t, at(10), seq)
 	require.EqualValues(t, seg, n)
 	s.sentAgain(s.p, seq, n, s.now)
-	_, what = s.deadline(&s.t, seg)
+	_, what = s.deadline(&s.rto, seg)
 	require.Equal(t, timerRetrans, what, "one probe")
 	// The probe tells of 8 and 9: RACK repairs them.
 	s.now += 100 * msec
@@ -222,13 +220,13 @@ func TestTailLossProbe(t *testing.T) {
 	k, seq, n = s.tick(201, 0)
 	require.Equal(t, timerProbe, k)
 	s.sentAgain(s.p, seq, n, s.now)
-	before := s.c.cwnd
+	before := s.cc.cwnd
 	s.ack(11)
 	require.True(t, s.tlp)
 	s.send(1)
 	s.ack(12)
 	require.False(t, s.tlp)
-	require.Less(t, s.c.cwnd, before)
+	require.Less(t, s.cc.cwnd, before)
 
 	// Nothing was lost: original and probe are acknowledged.
 	for _, dup := range [][]int{{10, 11}, nil} {
@@ -239,10 +237,10 @@ func TestTailLossProbe(t *testing.T) {
 		s.ack(11)
 		s.ack(11, dup...)
 		require.False(t, s.tlp)
-		before = s.c.cwnd
+		before = s.cc.cwnd
 		s.send(1)
 		s.ack(12)
-		require.GreaterOrEqual(t, s.c.cwnd, before)
+		require.GreaterOrEqual(t, s.cc.cwnd, before)
 	}
 
 	// New text is the better probe.
@@ -251,7 +249,7 @@ func TestTailLossProbe(t *testing.T) {
 	k, _, n = s.tick(201, 1)
 	require.Equal(t, timerProbe, k)
 	require.Zero(t, n)
-	s.sentNew(s.p, &s.c, &s.t, seg, seg, s.now)
+	s.sentNew(s.p, &s.cc, &s.rto, seg, seg, s.now)
 	s.ack(12)
 	require.False(t, s.tlp)
 }
@@ -269,21 +267,21 @@ func TestDAT_007_Timeout(t *testing.T) {
 		for k != timerRetrans { // the probe, and what it leads to, first
 			k, _, _ = s.tick(100, 0)
 		}
-		require.EqualValues(t, seg, s.c.cwnd, "DAT-009: one segment")
-		require.EqualValues(t, 1, s.t.timeouts())
+		require.EqualValues(t, seg, s.cc.cwnd, "DAT-009: one segment")
+		require.EqualValues(t, 1, s.rto.timeouts())
 		require.Equal(t, []string{"r1"}, s.send(9), "from SND.UNA")
-		first := s.t.timeout()
+		first := s.rto.timeout()
 		k, _, _ = s.tick(first/msec-1, 0)
 		require.Equal(t, timerNone, k)
-		ssthresh := s.c.ssthresh
+		ssthresh := s.cc.ssthresh
 		k, _, _ = s.tick(2, 0)
 		require.Equal(t, timerRetrans, k)
-		require.Equal(t, 2*first, s.t.timeout())
-		require.Equal(t, ssthresh, s.c.ssthresh)
+		require.Equal(t, 2*first, s.rto.timeout())
+		require.Equal(t, ssthresh, s.cc.ssthresh)
 		require.Equal(t, []string{"r1"}, s.send(9))
 		s.now += 100 * msec
 		s.ack(2)
-		require.Zero(t, s.t.timeouts())
+		require.Zero(t, s.rto.timeouts())
 		require.Equal(t, []string{"r2", "r3"}, s.send(9), "slow start, also of what was reported")
 		s.ack(2)
 		s.ack(2)
@@ -296,7 +294,7 @@ func TestDAT_007_Timeout(t *testing.T) {
 
 // RTX-006, DAT-007: a retransmitted segment gives no sample, unless timestamps tell which copy it was.
 func TestRTX_006_NoSampleOfRetransmitted(t *testing.T) {
-	s := newSender(t, true)
+	s := newHalf(t, true)
 	s.send(1)
 	k, _, _ := s.tick(1000, 0)
 	for k != timerRetrans {
@@ -306,12 +304,12 @@ func TestRTX_006_NoSampleOfRetransmitted(t *testing.T) {
 	s.now += 50 * msec
 	c := *s
 	s.ack(1)
-	require.False(t, s.t.sampled())
+	require.False(t, s.rto.sampled())
 	c.p = newRunPool(1, 10)
 	c.p.runs[1], c.scoreboard.head, c.scoreboard.tail = run{end: at(1), at: c.now - 50*msec, flags: runRetrans}, 1, 1
 	c.p.free.get()
-	c.acked(c.p, &c.c, &c.t, &ackOf{ack: at(1), now: c.now, echo: c.now - 50*msec, hasEcho: true}, seg)
-	require.EqualValues(t, 50*msec, c.t.smoothed())
+	c.acked(c.p, &c.cc, &c.rto, &ackOf{ack: at(1), now: c.now, echo: c.now - 50*msec, hasEcho: true}, seg)
+	require.EqualValues(t, 50*msec, c.rto.smoothed())
 }
 
 // A path that loses, repeats and reorders in both directions, and a naive receiver that
@@ -320,10 +318,10 @@ func TestRTX_006_NoSampleOfRetransmitted(t *testing.T) {
 func simulate(t *testing.T, seed uint64, sack bool, loss float64, runs int) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	const total, mss, wnd = 300_000, 1000, 64_000
-	s := &sender{p: newRunPool(1, runs)}
+	s := &half{p: newRunPool(1, runs)}
 	s.now = rng.Uint32()
 	s.recovery.start(iss, sack)
-	s.c.start(mss, false, s.now)
+	s.cc.start(mss, false, s.now)
 	type packet struct {
 		due    uint32
 		seq    wire.Seq
@@ -357,20 +355,20 @@ func simulate(t *testing.T, seed uint64, sack bool, loss float64, runs int) {
 	for step := 0; next < total || s.flight() > 0; step++ {
 		require.Less(t, step, 2_000_000, "no progress")
 		for range 64 {
-			seq, n, allowed := s.next(s.p, mss, s.c.cwnd)
+			seq, n, allowed := s.next(s.p, mss, s.cc.cwnd)
 			if n != 0 {
 				data(seq, n)
 				s.sentAgain(s.p, seq, n, s.now)
 			} else if n = min(newText(), allowed); n != 0 && (n == mss || n == newText()) {
 				data(s.nxt, n)
-				s.sentNew(s.p, &s.c, &s.t, n, mss, s.now)
+				s.sentNew(s.p, &s.cc, &s.rto, n, mss, s.now)
 			} else {
 				break
 			}
 			s.p.audit(t, &s.scoreboard)
 		}
 		// The next thing that happens.
-		when, what := s.deadline(&s.t, mss)
+		when, what := s.deadline(&s.rto, mss)
 		first := -1
 		for i := range net {
 			if first < 0 || int32(net[i].due-net[first].due) < 0 {
@@ -382,7 +380,7 @@ func simulate(t *testing.T, seed uint64, sack bool, loss float64, runs int) {
 			net = slices.Delete(net, first, first+1)
 			s.now = k.due
 			if !k.data {
-				s.acked(s.p, &s.c, &s.t, &ackOf{ack: k.seq, blocks: k.blocks, now: s.now, pure: true}, mss)
+				s.acked(s.p, &s.cc, &s.rto, &ackOf{ack: k.seq, blocks: k.blocks, now: s.now, pure: true}, mss)
 				s.p.audit(t, &s.scoreboard)
 				require.LessOrEqual(t, uint32(s.una-iss), uint32(next))
 				continue
@@ -420,7 +418,7 @@ func simulate(t *testing.T, seed uint64, sack bool, loss float64, runs int) {
 		}
 		require.NotEqual(t, timerNone, what, "text in flight without a timer")
 		s.now = when
-		what, seq, n := s.expired(s.p, &s.c, &s.t, newText(), mss, s.now)
+		what, seq, n := s.expired(s.p, &s.cc, &s.rto, newText(), mss, s.now)
 		require.NotEqual(t, timerNone, what)
 		if what == timerProbe {
 			if n != 0 {
@@ -429,7 +427,7 @@ func simulate(t *testing.T, seed uint64, sack bool, loss float64, runs int) {
 			} else {
 				n = newText()
 				data(s.nxt, n)
-				s.sentNew(s.p, &s.c, &s.t, n, mss, s.now)
+				s.sentNew(s.p, &s.cc, &s.rto, n, mss, s.now)
 			}
 		}
 		s.p.audit(t, &s.scoreboard)
@@ -464,42 +462,42 @@ func TestRecoveryAllocatesNothing(t *testing.T) {
 		s.now += 100 * msec
 		a.now, a.ack = s.now, s.una
 		a.blocks[0] = wire.SACKBlock{Left: s.una + seg, Right: s.nxt}
-		s.acked(s.p, &s.c, &s.t, &a, seg)
+		s.acked(s.p, &s.cc, &s.rto, &a, seg)
 		for {
-			seq, n, allowed := s.next(s.p, seg, s.c.cwnd)
+			seq, n, allowed := s.next(s.p, seg, s.cc.cwnd)
 			if n != 0 {
 				s.sentAgain(s.p, seq, n, s.now)
 			} else if allowed >= seg {
-				s.sentNew(s.p, &s.c, &s.t, seg, seg, s.now)
+				s.sentNew(s.p, &s.cc, &s.rto, seg, seg, s.now)
 			} else {
 				break
 			}
 		}
 		a.ack = s.nxt
-		s.acked(s.p, &s.c, &s.t, &a, seg)
+		s.acked(s.p, &s.cc, &s.rto, &a, seg)
 	}))
 }
 
 // An ACK of two segments of a flow without loss, and the two it lets go.
 func BenchmarkRecoveryInOrder(b *testing.B) {
-	s := newSender(b, true)
-	s.c.cwnd = 100 * seg
-	s.c.ssthresh = 50 * seg
+	s := newHalf(b, true)
+	s.cc.cwnd = 100 * seg
+	s.cc.ssthresh = 50 * seg
 	s.send(100)
 	a := ackOf{pure: true}
 	b.ReportAllocs()
 	for b.Loop() {
 		s.now += 100
 		a.now, a.ack = s.now, s.una+2*seg
-		s.acked(s.p, &s.c, &s.t, &a, seg)
+		s.acked(s.p, &s.cc, &s.rto, &a, seg)
 		for {
-			_, n, allowed := s.next(s.p, seg, s.c.cwnd)
+			_, n, allowed := s.next(s.p, seg, s.cc.cwnd)
 			if n != 0 || allowed < seg {
 				break
 			}
-			s.sentNew(s.p, &s.c, &s.t, seg, seg, s.now)
+			s.sentNew(s.p, &s.cc, &s.rto, seg, seg, s.now)
 		}
-		s.c.cwnd = 100 * seg
+		s.cc.cwnd = 100 * seg
 	}
 }
 
@@ -513,9 +511,9 @@ func FuzzLyingPeer(f *testing.F) {
 			return
 		}
 		rng := rand.New(rand.NewPCG(seed, 4))
-		s := &sender{p: newRunPool(1, rng.IntN(300)), now: rng.Uint32()}
+		s := &half{p: newRunPool(1, rng.IntN(300)), now: rng.Uint32()}
 		s.recovery.start(iss, sack)
-		s.c.start(seg, seed&1 == 0, s.now)
+		s.cc.start(seg, seed&1 == 0, s.now)
 		any := func() wire.Seq {
 			if rng.IntN(8) == 0 {
 				return wire.Seq(rng.Uint32())
@@ -528,26 +526,26 @@ func FuzzLyingPeer(f *testing.F) {
 			switch op >> 6 {
 			case 0:
 				for range 20 {
-					seq, n, allowed := s.next(s.p, seg, s.c.cwnd)
+					seq, n, allowed := s.next(s.p, seg, s.cc.cwnd)
 					if n != 0 {
 						require.LessOrEqual(t, uint32(seq-s.una)+n, s.flight(), "only what was sent")
-						require.True(t, s.fast || s.outstanding(seg) < s.c.cwnd)
+						require.True(t, s.fast || s.outstanding(seg) < s.cc.cwnd)
 						s.sentAgain(s.p, seq, n, s.now)
 					} else if n = min(allowed, 1+rng.Uint32N(seg)); n != 0 {
-						s.sentNew(s.p, &s.c, &s.t, n, seg, s.now)
+						s.sentNew(s.p, &s.cc, &s.rto, n, seg, s.now)
 					} else {
 						break
 					}
 				}
 			case 1:
-				at, what := s.deadline(&s.t, seg)
+				at, what := s.deadline(&s.rto, seg)
 				if what == timerNone {
 					continue
 				}
 				if int32(at-s.now) > 0 {
 					s.now = at
 				}
-				got, seq, n := s.expired(s.p, &s.c, &s.t, 0, seg, s.now)
+				got, seq, n := s.expired(s.p, &s.cc, &s.rto, 0, seg, s.now)
 				require.Equal(t, what, got)
 				if got == timerProbe {
 					s.sentAgain(s.p, seq, n, s.now)
@@ -557,14 +555,14 @@ func FuzzLyingPeer(f *testing.F) {
 				for range rng.IntN(5) {
 					a.blocks = append(a.blocks, wire.SACKBlock{Left: any(), Right: any()})
 				}
-				s.acked(s.p, &s.c, &s.t, &a, seg)
+				s.acked(s.p, &s.cc, &s.rto, &a, seg)
 				require.Equal(t, nxt, s.nxt)
 				require.LessOrEqual(t, uint32(s.una-una), uint32(nxt-una))
 			}
 			s.p.audit(t, &s.scoreboard)
-			require.GreaterOrEqual(t, s.c.cwnd, uint32(seg))
+			require.GreaterOrEqual(t, s.cc.cwnd, uint32(seg))
 			require.LessOrEqual(t, s.outstanding(seg), s.pipe())
-			_, what := s.deadline(&s.t, seg)
+			_, what := s.deadline(&s.rto, seg)
 			require.Equal(t, s.flight() == 0, what == timerNone)
 		}
 	})

@@ -3,6 +3,8 @@ package flow
 // Times inside a flow are microseconds in 32 bits, compared modulo 2^32: what is
 // compared lies less than 35 minutes apart.
 
+const msec = 1000 // in the unit of a flow's clock
+
 // Bounds of the retransmission timeout, in microseconds.
 const (
 	rtoInitial  = 1_000_000   // before the first sample (RFC 6298 §2.1)

@@ -9,8 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const msec = 1000 // in the unit of a flow's clock
-
 func TestRTX_005_Estimator(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(rto{}), uintptr(12))
 	var r rto
