@@ -48,6 +48,23 @@ var (
 // pending reports whether a task waits: one atomic load in a round without any.
 func (m *mailbox) pending() bool { return m.top.Load() != nil || m.todo != nil }
 
+// push adds t; false when the worker takes no more.
+func (m *mailbox) push(t Task) bool {
+	l := letters.Get().(*letter)
+	l.task = t
+	for {
+		top := m.top.Load()
+		if top == &sealed {
+			l.recycle()
+			return false
+		}
+		l.next = top
+		if m.top.CompareAndSwap(top, l) {
+			return true
+		}
+	}
+}
+
 // replace takes all that was posted, oldest first, and leaves top: nil or &sealed.
 func (m *mailbox) replace(top *letter) (first *letter) {
 	for l := m.top.Swap(top); l != nil; {
@@ -77,21 +94,10 @@ func (m *mailbox) rouse() {
 // Nothing bounds how much may wait. A caller bounds it by posting a task of its
 // own again only after that has run.
 func (w *Worker) Post(t Task) bool {
-	m := &w.mail
-	l := letters.Get().(*letter)
-	l.task = t
-	for {
-		top := m.top.Load()
-		if top == &sealed {
-			l.recycle()
-			return false
-		}
-		l.next = top
-		if m.top.CompareAndSwap(top, l) {
-			break
-		}
+	if !w.mail.push(t) {
+		return false
 	}
-	m.rouse()
+	w.mail.rouse()
 	return true
 }
 
