@@ -23,6 +23,8 @@ type (
 	Worker = worker.Worker
 	// Source opens flows on a worker.
 	Source = worker.Source
+	// Task is work for a worker from another goroutine; see Worker.Post.
+	Task = worker.Task
 	// Raw sends and receives segments past the engine.
 	Raw = worker.Raw
 	// Info are the facts of a handshake.

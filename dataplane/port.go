@@ -28,7 +28,7 @@ type Queue interface {
 	// It sets and returns b.N, which is less than n when frames ran out.
 	Blank(b *Batch, n int) int
 	// Wait blocks until a frame may be waiting or max has passed. It is how a
-	// worker sleeps in adaptive polling; spurious returns are allowed.
+	// worker sleeps in adaptive polling; spurious returns are allowed. See Waker.
 	Wait(max time.Duration)
 	// Caps is constant after Open.
 	Caps() Caps
@@ -76,6 +76,19 @@ type Info struct {
 type Attacher interface {
 	Attach() error
 	Detach()
+}
+
+// Waker is implemented by queues whose Wait other goroutines can end, so that
+// something else than a frame may be waited for in it. Who has left work for the
+// owner of the queue calls Wake after that; the owner says first that it will
+// sleep, then looks for work once more, then calls Wait, and no work is slept
+// through. A queue whose Wait is but a short pause has no need of it. Decorators
+// pass it on; if the queue below is none it does nothing.
+type Waker interface {
+	// Wake ends the present Wait, or else the next one that would sleep. Several
+	// calls may end one Wait. Any goroutine; it never blocks, makes one system call
+	// at most, and does nothing once the port is closed.
+	Wake()
 }
 
 // LinkCounter is implemented by ports that notice when their link comes up, so

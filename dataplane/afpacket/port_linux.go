@@ -76,6 +76,9 @@ func Open(cfg Config) (_ *Port, err error) {
 		if err := q.openTx(&p.cfg, p.ifindex); err != nil {
 			return nil, err
 		}
+		if err := q.waker.open(); err != nil {
+			return nil, socketError(cfg.Interface, "eventfd2", err)
+		}
 	}
 	if cfg.Queues > 1 {
 		if err := joinFanout(&p.cfg, p.queues, ifi.Flags&net.FlagUp != 0); err != nil {
@@ -100,7 +103,7 @@ func Open(cfg Config) (_ *Port, err error) {
 
 func newQueue(p *Port, size int) *queue {
 	q := &queue{port: p, v3: p.cfg.Ring == RingV3, promisc: p.cfg.Promisc, outgoing: p.cfg.Outgoing, maxTx: p.info.MTU}
-	q.rx.fd, q.tx.fd = -1, -1
+	q.rx.fd, q.tx.fd, q.waker.fd = -1, -1, -1
 	q.pool.init(size)
 	q.caps = dataplane.Caps{
 		Burst: dataplane.BatchSize, ReplyRoom: replyRoom, FrameRoom: p.info.MTU + etherHdr + vlanTag,

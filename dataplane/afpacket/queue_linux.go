@@ -24,6 +24,7 @@ type queue struct {
 	rx       rxRing
 	tx       txRing
 	pool     pool
+	waker    waker
 	v3       bool
 	promisc  bool
 	outgoing bool // lend what others send
@@ -38,11 +39,16 @@ type queue struct {
 	polls    int
 	lastTick time.Time
 	// Arguments of system calls, here so that they do not escape anew each time.
-	pfd   unix.PollFd
+	pfds  [2]unix.PollFd // of the receiving socket and of the waker
 	ts    unix.Timespec
 	stats unix.TpacketStatsV3
 	addr  unix.RawSockaddrLinklayer
 }
+
+var (
+	_ dataplane.Queue = (*queue)(nil)
+	_ dataplane.Waker = (*queue)(nil)
+)
 
 // published is what Port.Stats reads.
 type published struct {
@@ -162,7 +168,7 @@ func (q *queue) Blank(b *dataplane.Batch, n int) int {
 	return b.N
 }
 
-// Wait sleeps until a frame may be there or max has passed.
+// Wait sleeps until a frame may be there, Wake is called or max has passed.
 func (q *queue) Wait(max time.Duration) {
 	if q.rx.mem == nil { // closed
 		return
@@ -173,9 +179,10 @@ func (q *queue) Wait(max time.Duration) {
 		}
 		q.publish()
 	}
-	q.pfd.Events = unix.POLLIN
+	sock, wake := &q.pfds[0], &q.pfds[1]
+	sock.Events = unix.POLLIN
 	if len(q.pool.free) == 0 {
-		q.pfd.Events = 0 // Rx could not lend: wake for errors only
+		sock.Events = 0 // Rx could not lend: wake for errors only
 	} else if q.ready() {
 		return
 	}
@@ -183,9 +190,13 @@ func (q *queue) Wait(max time.Duration) {
 		return
 	}
 	q.ts = unix.NsecToTimespec(int64(max))
-	q.pfd.Fd, q.pfd.Revents = int32(q.rx.fd), 0
-	pollFor(&q.pfd, &q.ts)
-	if q.pfd.Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+	sock.Fd, sock.Revents = int32(q.rx.fd), 0
+	wake.Fd, wake.Events, wake.Revents = int32(q.waker.fd), unix.POLLIN, 0
+	pollFor(q.pfds[:], &q.ts)
+	if wake.Revents != 0 {
+		q.waker.clear()
+	}
+	if sock.Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
 		// Reading the error clears it, so that the next Wait sleeps again:
 		// ENETDOWN is told once, when the interface goes down or away.
 		_, _ = unix.GetsockoptInt(q.rx.fd, unix.SOL_SOCKET, unix.SO_ERROR)
@@ -242,6 +253,9 @@ func (q *queue) checkGone() {
 		q.port.cfg.Interface, ErrInterfaceGone)
 }
 
+// Wake implements dataplane.Waker.
+func (q *queue) Wake() { q.waker.wake() }
+
 // Caps is constant.
 func (q *queue) Caps() dataplane.Caps { return q.caps }
 
@@ -268,6 +282,7 @@ func (q *queue) close() error {
 			*s.fd = -1
 		}
 	}
+	errs = append(errs, q.waker.close())
 	q.tx.pending = 0
 	if q.err == nil {
 		q.err = fmt.Errorf("afpacket: %s: %w", q.port.cfg.Interface, net.ErrClosed)

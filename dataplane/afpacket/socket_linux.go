@@ -36,7 +36,7 @@ func socketError(iface, what string, err error) error {
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		fix = ": this kernel has no AF_PACKET sockets: load the af_packet module (CONFIG_PACKET)"
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		fix = ": raise the limit of open files (ulimit -n); each queue needs two"
+		fix = ": raise the limit of open files (ulimit -n); each queue needs three"
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		fix = ": the interface went away meanwhile"
 	}

@@ -39,9 +39,9 @@ func recvFrame(fd int, buf []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
-// pollFor waits for events of pfd for at most ts.
-func pollFor(pfd *unix.PollFd, ts *unix.Timespec) {
-	_, _, _ = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(pfd)), 1, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
+// pollFor waits for events of pfds for at most ts.
+func pollFor(pfds []unix.PollFd, ts *unix.Timespec) {
+	_, _, _ = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(pfds))), uintptr(len(pfds)), uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 }
 
 // packetStats reads and clears PACKET_STATISTICS.

@@ -229,7 +229,7 @@ func (q *queue) Blank(b *dataplane.Batch, n int) int {
 // descriptor to sleep on.
 const pollEvery = 50 * time.Microsecond
 
-// Wait sleeps for a moment.
+// Wait sleeps for a moment, which is too short to be worth a dataplane.Waker.
 func (q *queue) Wait(max time.Duration) { time.Sleep(min(max, pollEvery)) }
 
 // Caps is constant.

@@ -148,7 +148,7 @@ func (p *Port) Inject(i int, frame []byte, meta dataplane.Meta) {
 	q.mu.Lock()
 	q.rx = append(q.rx, injected{bytes.Clone(frame), meta})
 	q.mu.Unlock()
-	q.wakeUp()
+	q.Wake()
 }
 
 // Pending returns the number of injected frames that were not received yet.
@@ -192,7 +192,7 @@ func (p *Port) Fail(i int, err error) {
 	q.mu.Lock()
 	q.err = err
 	q.mu.Unlock()
-	q.wakeUp()
+	q.Wake()
 }
 
 // Lent returns the number of frames of queue i that are with its user.
@@ -236,6 +236,7 @@ type Queue struct {
 var (
 	_ dataplane.Port  = (*Port)(nil)
 	_ dataplane.Queue = (*Queue)(nil)
+	_ dataplane.Waker = (*Queue)(nil)
 )
 
 // Caps implements dataplane.Queue.
@@ -366,7 +367,8 @@ func (q *Queue) Wait(max time.Duration) {
 	}
 }
 
-func (q *Queue) wakeUp() {
+// Wake implements dataplane.Waker.
+func (q *Queue) Wake() {
 	select {
 	case q.wake <- struct{}{}:
 	default:

@@ -61,6 +61,8 @@ func TestPortScript(t *testing.T) {
 	require.True(t, p.Closed())
 }
 
+func TestPortWakes(t *testing.T) { CheckWaker(t, NewPort(t, PortConfig{}).Queue(0)) }
+
 func TestPortRunsOut(t *testing.T) {
 	p := NewPort(t, PortConfig{Frames: 3})
 	q, b := p.Queue(0), dataplane.NewBatch()

@@ -9,8 +9,11 @@ import (
 // It reports whether the flow ended.
 func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wire.SACKBlock) (over bool) {
 	opened := t.window(c, s)
-	if c.snd == 0 {
-		return false // nothing is in flight, and nothing waits for the window
+	if c.snd == 0 { // nothing is in flight, and nothing waits for the window
+		if c.mem.bits&memProbed != 0 {
+			c.mem.repeated(s.Ack, c.sndNxt, blocks, n == 0 && !opened && s.Flags&wire.FlagFIN == 0)
+		}
+		return false
 	}
 	x := t.senders.at(c.snd)
 	una, mss := x.una, c.segment()

@@ -249,7 +249,7 @@ func (t *Table) wake(c *conn) *sender {
 	if c.snd == 0 {
 		c.snd = t.senders.get()
 		x := t.senders.at(c.snd)
-		x.wake(&c.mem, c.sndNxt, c.segment(), c.flags&connSACK != 0, t.us)
+		x.wake(&c.mem, c.sndNxt, c.flags&connSACK != 0, t.us, t.ms)
 		return x
 	}
 	return t.senders.at(c.snd)
@@ -259,7 +259,7 @@ func (t *Table) wake(c *conn) *sender {
 func (t *Table) rest(c *conn, x *sender) {
 	if x.flight() == 0 && x.buf.size == 0 && (c.flags&connFIN == 0 || c.flags&connFINSent != 0) {
 		c.sndNxt = x.nxt
-		x.rest(&c.mem, t.us)
+		x.rest(&c.mem, t.us, t.ms)
 		t.senders.put(c.snd)
 		c.snd = 0
 	}

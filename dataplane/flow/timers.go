@@ -41,9 +41,9 @@ func (t *Table) schedule(c *conn, i uint32) {
 			}
 		} else if x.buf.size != 0 {
 			if !x.persist {
-				x.persist, x.persistAt = true, t.us+x.persistDelay(c)
+				x.persist, x.armed = true, t.us
 			}
-			first(t.tick(x.persistAt))
+			first(t.tick(x.armed + x.persistDelay(c)))
 		} else {
 			first(t.ms + starvedRetry)
 		}
@@ -127,7 +127,7 @@ func (t *Table) fire(c *conn, i uint32) {
 			t.late(c, i, x)
 			return
 		}
-		if x.persist && int32(t.us-x.persistAt) >= 0 && x.buf.size != 0 {
+		if x.persist && x.buf.size != 0 && t.us-x.armed >= x.persistDelay(c) {
 			x.persist = false
 			t.push(c, i, x)
 			return

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/dptest"
 	"github.com/fastsyn/fastsyn/dataplane/loop"
 )
 
@@ -367,6 +368,22 @@ func TestAttachReachesTheQueueBelow(t *testing.T) {
 	require.NoError(t, q.Attach())
 	q.Detach()
 }
+
+func TestWakeReachesTheQueueBelow(t *testing.T) {
+	// Frames are held, so that the decorator has reasons of its own to wait less.
+	r := newRig(t, Config{Delay: time.Minute, Dir: DirBoth}, loop.Config{})
+	r.send(r.q, 0, 1)
+	dptest.CheckWaker(t, r.q)
+
+	p, err := New(asleep{r.p}, Config{})
+	require.NoError(t, err)
+	p.Queue(0).(dataplane.Waker).Wake() // nothing to pass it to
+}
+
+// asleep is a port whose queue cannot be woken.
+type asleep struct{ dataplane.Port }
+
+func (p asleep) Queue(i int) dataplane.Queue { return struct{ dataplane.Queue }{p.Port.Queue(i)} }
 
 // offloading is a port whose device completes checksums.
 type offloading struct{ dataplane.Port }

@@ -26,6 +26,7 @@ type queue struct {
 var (
 	_ dataplane.Queue    = (*queue)(nil)
 	_ dataplane.Attacher = (*queue)(nil)
+	_ dataplane.Waker    = (*queue)(nil)
 )
 
 func newQueue(p *Port, i int) *queue {
@@ -227,6 +228,13 @@ func (q *queue) Wait(max time.Duration) {
 	}
 	q.p.flush()
 	q.inner.Wait(max)
+}
+
+// Wake implements dataplane.Waker for the queue below, if that does.
+func (q *queue) Wake() {
+	if w, ok := q.inner.(dataplane.Waker); ok {
+		w.Wake()
+	}
 }
 
 // close gives back what the queue below lent to this one, and drops what is held.

@@ -44,7 +44,10 @@ type queue struct {
 	pub     published
 }
 
-var _ dataplane.Queue = (*queue)(nil)
+var (
+	_ dataplane.Queue = (*queue)(nil)
+	_ dataplane.Waker = (*queue)(nil)
+)
 
 func newQueue(w *wire, side, num int) *queue {
 	c := w.cfg

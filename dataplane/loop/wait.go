@@ -3,8 +3,8 @@ package loop
 import "time"
 
 // Wait implements dataplane.Queue. It announces that it sleeps, looks once
-// more, and blocks until a sender or Close wakes it or max has passed. Senders
-// pay one load per burst while nobody sleeps.
+// more, and blocks until a sender, Wake or Close wakes it or max has passed.
+// Senders pay one load per burst while nobody sleeps.
 func (q *queue) Wait(max time.Duration) {
 	if max <= 0 || q.pending() || q.newlyClosed() {
 		return
@@ -52,9 +52,15 @@ func (q *queue) newlyClosed() bool {
 // late makes the next Wait return at once, which is allowed.
 func (q *queue) wakeUp() {
 	if q.waiting.CompareAndSwap(1, 0) {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.Wake()
+	}
+}
+
+// Wake implements dataplane.Waker: whoever sleeps takes the token, now or later.
+// Where one lies already, it will do for this call as well.
+func (q *queue) Wake() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
 	}
 }

@@ -12,8 +12,8 @@ func (w *Worker) Send(id handshake.FlowID, p []byte, fin bool) bool { return w.s
 func (w *Worker) StateOf(t *wire.Tuple) handshake.State { return w.engine.StateOf(t) }
 
 // Step is one turn of Run, for a caller that drives the worker with a clock of
-// its own instead of Run. It reports whether anything happened. Such a caller takes
-// Snapshot for Stats, and has no need of Do.
+// its own instead of Run. It reports whether anything happened. What was posted
+// runs in it. Such a caller takes Snapshot for Stats, and has no need of Do.
 func (w *Worker) Step() bool {
 	busy, _ := w.round()
 	return busy

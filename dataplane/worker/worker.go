@@ -89,8 +89,8 @@ type Config struct {
 	Logger         *slog.Logger // nil: silent
 }
 
-// Worker is one core. Its exported methods, but for Do, Stats, Polling, Stop and Done,
-// are for callbacks, Sources and functions passed to Do.
+// Worker is one core. Its exported methods, but for Post, Do, Stats, Polling, Stop
+// and Done, are for callbacks, Sources, Tasks and functions passed to Do.
 type Worker struct {
 	cfg    Config
 	queue  dataplane.Queue
@@ -132,10 +132,11 @@ type Worker struct {
 	started int64
 	worked  bool // the last round had work
 
-	cmds chan func()
-	stop atomic.Bool
-	done chan struct{}
-	err  error
+	mail     mailbox
+	maxSleep int64 // maxSleep, but for tests
+	stop     atomic.Bool
+	done     chan struct{}
+	err      error
 }
 
 // New makes a worker; Run runs it.
@@ -154,13 +155,14 @@ func New(cfg Config) (*Worker, error) {
 		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
 		pk: make([]wire.Packet, dataplane.BatchSize), segs: make([]*wire.Segment, dataplane.BatchSize),
 		act: make([]handshake.Action, dataplane.BatchSize), at: make([]uint8, dataplane.BatchSize),
-		cmds: make(chan func(), 16), done: make(chan struct{}),
+		done: make(chan struct{}), maxSleep: maxSleep,
 		log: cfg.Logger, echo: bucket{rate: 1000, size: 1000},
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.caps = w.queue.Caps()
+	w.mail.waker, _ = w.queue.(dataplane.Waker)
 	w.linkCtr, _ = cfg.Port.(dataplane.LinkCounter)
 	if w.cfg.Polling == Auto {
 		w.cfg.Polling = Busy
@@ -277,27 +279,6 @@ func (w *Worker) Net() *Net { return w.cfg.Net }
 // Engine returns the engine's counters as of now.
 func (w *Worker) Engine() handshake.Counters { return w.engine.Counters() }
 
-// Do runs fn on the worker between two bursts and waits for it.
-func (w *Worker) Do(fn func()) error {
-	ran := make(chan struct{})
-	select {
-	case w.cmds <- func() { fn(); close(ran) }:
-	case <-w.done:
-		return ErrStopped
-	}
-	select {
-	case <-ran:
-		return nil
-	case <-w.done:
-		select {
-		case <-ran:
-			return nil
-		default:
-			return ErrStopped
-		}
-	}
-}
-
 // Stats returns a consistent snapshot; any goroutine, also after the worker ended.
 func (w *Worker) Stats() Stats {
 	var s Stats
@@ -308,7 +289,10 @@ func (w *Worker) Stats() Stats {
 }
 
 // Stop asks the worker to end after the current round.
-func (w *Worker) Stop() { w.stop.Store(true) }
+func (w *Worker) Stop() {
+	w.stop.Store(true)
+	w.mail.rouse()
+}
 
 // Done is closed when Run has returned; Err is valid then.
 func (w *Worker) Done() <-chan struct{} { return w.done }
@@ -344,6 +328,7 @@ func (w *Worker) Run() {
 	// From the thread that uses it, so that it lies on the right NUMA node.
 	if err := w.engine.Populate(w.cfg.Net.hasIPv6()); err != nil {
 		w.err = fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+		w.endPosts()
 		return
 	}
 	if w.cfg.ID == 0 {
@@ -355,10 +340,6 @@ func (w *Worker) Run() {
 	idleSince := int64(0)
 	for !w.stop.Load() {
 		busy, next := w.round()
-		if len(w.cmds) > 0 {
-			w.commands()
-			continue
-		}
 		if busy {
 			idleSince = 0
 			continue
@@ -376,23 +357,12 @@ func (w *Worker) Run() {
 		if w.now-idleSince < spinTime || next <= w.now {
 			continue
 		}
-		w.queue.Wait(time.Duration(min(next-w.now, maxSleep)))
+		w.sleep(time.Duration(min(next-w.now, w.maxSleep)))
 	}
-	w.commands()
+	w.endPosts()
 }
 
-func (w *Worker) commands() {
-	for {
-		select {
-		case fn := <-w.cmds:
-			fn()
-		default:
-			return
-		}
-	}
-}
-
-// round is one turn: receive, timers, source, send. It reports whether anything
+// round is one turn: receive, timers, tasks, source, send. It reports whether anything
 // happened, and until when the worker may sleep if not.
 func (w *Worker) round() (busy bool, next int64) {
 	now := w.cfg.Clock()
@@ -416,7 +386,8 @@ func (w *Worker) round() (busy bool, next int64) {
 	if w.streams != nil {
 		fired += w.streams.Advance(maxTimers)
 	}
-	next = w.now + maxSleep
+	ran := w.mail.pending() && w.runPosted()
+	next = w.now + w.maxSleep
 	if w.cfg.Source != nil {
 		next = min(next, w.cfg.Source.Poll(w, w.now))
 	}
@@ -439,7 +410,7 @@ func (w *Worker) round() (busy bool, next int64) {
 		}
 		w.cfg.Net.Neighbors.age(w.now, w.refresh)
 	}
-	w.worked = n > 0 || sent > 0 || fired > 0
+	w.worked = n > 0 || sent > 0 || fired > 0 || ran
 	if w.worked {
 		return true, 0
 	}
