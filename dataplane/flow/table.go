@@ -73,14 +73,15 @@ type job struct {
 const maxJobs = 1024
 
 // New makes the table of the streams of engine, whose events and timers it is told of by
-// the caller. It owns its memory until Free.
-func New(cfg Config, engine *handshake.Engine, to Handler) (*Table, error) {
+// the caller. now is the clock to begin with. It owns its memory until Free.
+func New(cfg Config, engine *handshake.Engine, to Handler, now handshake.Time) (*Table, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	ec := engine.Config()
 	t := &Table{cfg: cfg, engine: engine, to: to, rx: -1}
+	t.SetClock(now)
 	defer func() {
 		if err != nil {
 			_ = t.Free()
@@ -108,7 +109,7 @@ func New(cfg Config, engine *handshake.Engine, to Handler) (*Table, error) {
 	}
 	t.send = newSendPool(t.pool, cfg.Statics)
 	t.runs = newRunPool(ec.MaxFlows, 65536)
-	t.wheel = newWheel(linksIn(t.conns, func(c *conn) *link { return &c.link }), 0)
+	t.wheel = newWheel(linksIn(t.conns, func(c *conn) *link { return &c.link }), t.ms)
 	t.rcvBuf = uint32(ec.RcvWindow)
 	t.ackDelay = uint32(cfg.AckDelay.Microseconds())
 	t.finWait2 = uint32(ec.FinWait2.Milliseconds())

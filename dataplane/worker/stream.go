@@ -17,11 +17,10 @@ type streamOut struct {
 // carry makes the flows of app streams.
 func (w *Worker) carry(app uint16) error {
 	if w.streams == nil {
-		t, err := flow.New(w.cfg.Flow, w.engine, handler{w})
+		t, err := flow.New(w.cfg.Flow, w.engine, handler{w}, w.now)
 		if err != nil {
 			return err
 		}
-		t.SetClock(w.now)
 		w.streams = t
 	}
 	w.engine.Streams(app)
