@@ -26,20 +26,58 @@ func (e *Engine) isStream(r *record) bool {
 
 // Stream is a flow as the engine hands it over.
 type Stream struct {
-	SndUna, SndNxt, RcvNxt wire.Seq // SndNxt is beyond SndUna if text went with the SYN
-	SndWnd                 uint32   // bytes
-	RcvWnd                 uint16   // what our SYN or SYN-ACK promised, in bytes from RCV.NXT
-	TSRecent, TSOff        uint32   // of timestamps, see TSVal
+	SndUna, SndNxt, RcvNxt wire.Seq   // SndNxt is beyond SndUna if text went with the SYN
+	SndWnd, RcvWnd         uint16     // as in the header: SndWnd scaled by SndShift, what our SYN or SYN-ACK promised not
+	TSRecent, TSOff        uint32     // of timestamps, see TSVal
+	RTT                    uint32     // of the handshake, in µs; 0: no valid sample (RTX-006)
+	MSS, OwnMSS            uint16     // what may be sent, and what we announced
+	SndShift, RcvShift     uint8      // window scales
+	Has                    StreamBits // what was negotiated
 	State                  State
 }
 
-// Stream returns the state of a flow behind its EventEstablished, before any
+// StreamBits are facts about a handshake.
+type StreamBits uint8
+
+// The facts.
+const (
+	StreamTS      StreamBits = 1 << iota // timestamps
+	StreamSACK                           // SACK
+	StreamECN                            // ECN (RFC 3168)
+	StreamRetrans                        // a segment of the handshake was sent again, or a cookie hides whether it was
+	StreamLost                           // one was lost: text begins with a window of one segment (RFC 5681 §3.1)
+)
+
+// Stream stores into s the state of a flow behind its EventEstablished, before any
 // EventSegment. Valid until EndBurst.
-func (e *Engine) Stream(ev *Event) Stream {
+func (e *Engine) Stream(ev *Event, s *Stream) {
 	r := &e.recs[ev.Flow.idx]
-	return Stream{
-		SndUna: r.sndUna, SndNxt: r.sndNxt, RcvNxt: r.rcvNxt, SndWnd: r.sndWnd(), RcvWnd: e.synWindowOf(r),
-		TSRecent: r.tsRecent, TSOff: e.sumAt(ev.Flow.idx, int(ev.Seg)).TSOff, State: r.state,
+	s.SndUna, s.SndNxt, s.RcvNxt = r.sndUna, r.sndNxt, r.rcvNxt
+	s.SndWnd, s.RcvWnd, s.State = r.wnd, e.synWindowOf(r), r.state
+	s.TSRecent, s.TSOff = r.tsRecent, e.sumAt(ev.Flow.idx, int(ev.Seg)).TSOff
+	s.RTT = uint32(uint64(ev.RTT) * 64 / 1000)
+	s.MSS, s.OwnMSS = r.mss, e.ownMSS(r.flags&flagV6 == 0)
+	s.SndShift, s.RcvShift, s.Has = 0, 0, 0
+	if r.flags&flagWScale != 0 {
+		s.SndShift, s.RcvShift = r.peerShift(), e.ownShift
+	}
+	if r.flags&flagTS != 0 {
+		s.Has |= StreamTS
+	}
+	if r.flags&flagSACK != 0 {
+		s.Has |= StreamSACK
+	}
+	if r.shifts&bitECN != 0 {
+		s.Has |= StreamECN
+	}
+	if r.flags&flagRetrans != 0 {
+		s.Has |= StreamRetrans
+		if !e.spurious(ev) {
+			s.Has |= StreamLost
+		}
+	}
+	if r.flags&(flagCookie|flagActive) == flagCookie && !ev.FastOpen {
+		s.Has |= StreamRetrans
 	}
 }
 

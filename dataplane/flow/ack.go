@@ -69,10 +69,12 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 				return false
 			}
 		}
-		t.rest(c, x)
-		if c.snd == 0 {
-			t.schedule(c, i)
-			return false
+		if n == 0 && s.Flags&wire.FlagFIN == 0 { // else the application may answer
+			t.rest(c)
+			if c.snd == 0 {
+				t.schedule(c, i)
+				return false
+			}
 		}
 	}
 	t.want(c, i)

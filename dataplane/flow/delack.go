@@ -30,6 +30,11 @@ type DelAck struct {
 // segments of mss bytes at most.
 func NewDelAck(nxt wire.Seq, mss uint16) DelAck { return DelAck{Last: nxt, mss: mss} }
 
+// start is NewDelAck in place.
+func (d *DelAck) start(nxt wire.Seq, mss uint16) {
+	d.Last, d.mss, d.full, d.prev, d.armed = nxt, mss, 0, 0, false
+}
+
 // Arrived takes note of a segment with n bytes of text, after which RCV.NXT is nxt,
 // and says when to send the ACK. prompt asks for it at once, see Arrival.Prompt. now and
 // delay are in µs; a delay of 0 switches delaying off, one above MaxAckDelay is cut.

@@ -42,7 +42,9 @@ func (t *Table) Answer(o *Out) (rx int, ok bool) {
 		}
 		sent := t.step(c, i, j, o)
 		if !sent || !t.more(c, j) {
+			t.rx, t.rxIdx = int16(rx), i
 			t.settle(c, i)
+			t.rx = -1
 		}
 		if sent {
 			t.answered++
@@ -97,6 +99,9 @@ func (t *Table) settle(c *conn, i uint32) {
 	if c.flags&connTimeWait != 0 {
 		t.end(c, i, handshake.ReasonDone, endTimeWait)
 		return
+	}
+	if c.snd != 0 {
+		t.rest(c)
 	}
 	t.schedule(c, i)
 }

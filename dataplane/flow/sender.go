@@ -67,22 +67,24 @@ const (
 
 const _ = uint(24 - unsafe.Sizeof(memory{}))
 
-// start begins with what the handshake found out: for segments of mss bytes, how many of
-// them may begin, and the round trip in microseconds, 0 if it is not known. lost
-// says that it is not because a SYN or SYN-ACK was repeated (RTX-004).
-func (m *memory) start(mss uint32, segments int, rtt uint32, lost bool) {
-	var r rto
+// start begins with what the handshake found out: for segments of mss bytes, whether one of it was lost, and
+// so the window is one of them, and the round trip in microseconds, 0 if it is not known. repeated
+// says that it is not because a SYN or SYN-ACK was, or may have been, repeated (RTX-004).
+func (m *memory) start(mss uint32, lost bool, rtt uint32, repeated bool) {
+	m.cwnd, m.ssthresh = initialWindow(mss, lost), noThreshold
+	m.srtt, m.rttvar, m.minRTT = 0, 0, 0
+	m.at, m.wMax, m.reoMult, m.bits = 0, 0, 1, 0
 	if rtt != 0 {
+		var r rto
 		r.sample(rtt, 1)
-	}
-	*m = memory{
-		cwnd: initialWindow(mss, segments == 1), ssthresh: roundDown(cubicMaxWindow),
-		srtt: r.srtt, rttvar: r.rttvar, minRTT: roundDown(rtt), reoMult: 1,
-	}
-	if lost && rtt == 0 {
+		m.srtt, m.rttvar, m.minRTT = r.srtt, r.rttvar, roundDown(rtt)
+	} else if repeated {
 		m.bits = memSYNLost
 	}
 }
+
+// noThreshold is cubicMaxWindow.
+const noThreshold rounded = 20<<11 | 1<<10
 
 // wake continues from m with nothing queued and nothing in flight, in a sender with arbitrary content.
 // nxt is SND.NXT, us and ms are the time. The caller is to call cc.resume before the first segment, as

@@ -41,7 +41,7 @@ func transaction(senders *senders, runs *runPool, m *memory, nxt wire.Seq, us ui
 func BenchmarkTransaction(b *testing.B) {
 	senders, runs := newTestSenders(b, 100), newRunPool(100, 100)
 	var m memory
-	m.start(seg, 10, 100, false)
+	m.start(seg, false, 100, false)
 	nxt, us := iss, uint32(0)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -54,7 +54,7 @@ func BenchmarkTransaction(b *testing.B) {
 func BenchmarkTransactionAwake(b *testing.B) {
 	runs := newRunPool(100, 100)
 	var m memory
-	m.start(seg, 10, 100, false)
+	m.start(seg, false, 100, false)
 	us := uint32(0)
 	s := &sender{}
 	s.wake(&m, iss, true, us, 0)

@@ -38,6 +38,7 @@ type Table struct {
 	runs    *runPool
 	senders *senders
 
+	flags    uint16 // that each flow begins with
 	rcvBuf   uint32
 	ackDelay uint32 // µs
 	finWait2 uint32 // ms
@@ -54,6 +55,9 @@ type Table struct {
 
 	ctr  Counters
 	sack [28]byte // of Out.Extra
+	// Scratch, filled in place.
+	opened handshake.Stream
+	ending handshake.StreamEnd
 }
 
 // job is a flow that may have something to send.
@@ -110,6 +114,12 @@ func New(cfg Config, engine *handshake.Engine, to Handler, now handshake.Time) (
 	t.send = newSendPool(t.pool, cfg.Statics)
 	t.runs = newRunPool(ec.MaxFlows, 65536)
 	t.wheel = newWheel(linksIn(t.conns, func(c *conn) *link { return &c.link }), t.ms)
+	if cfg.Nagle {
+		t.flags |= connNagle
+	}
+	if cfg.KeepAlive {
+		t.flags |= connKeepAlive
+	}
 	t.rcvBuf = uint32(ec.RcvWindow)
 	t.ackDelay = uint32(cfg.AckDelay.Microseconds())
 	t.finWait2 = uint32(ec.FinWait2.Milliseconds())
@@ -175,37 +185,30 @@ func (t *Table) get(id handshake.FlowID) *conn {
 // Has reports whether id is a stream of t.
 func (t *Table) Has(id handshake.FlowID) bool { return t.get(id) != nil }
 
-// Open takes over the flow of an EventEstablished. info are the facts of its handshake. text is what went
-// with an active SYN and the peer has not acknowledged. Unless the application has more
-// to say, the SYN-ACK of an active open is answered by an ACK.
-func (t *Table) Open(ev *handshake.Event, info *handshake.Info, autoClose bool, text []byte) {
-	s := t.engine.Stream(ev)
+// Open takes over the flow of an EventEstablished, before its EventSegments. With autoClose it is closed
+// when the peer closes. text is what went with an active SYN and the peer has not acknowledged. Unless the
+// application has more to say, the SYN-ACK of an active open is answered by an ACK.
+func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
+	s := &t.opened
+	t.engine.Stream(ev, s)
 	i := ev.Flow.Index()
 	c := &t.conns[i]
 	c.rcvNxt, c.held, c.tsOff = s.RcvNxt, 0, s.TSOff
 	c.edge = s.RcvNxt + wire.Seq(s.RcvWnd)
-	c.del = NewDelAck(s.RcvNxt, info.OwnMSS)
-	c.ts = TSRecent{Val: s.TSRecent, At: t.sec}
+	c.del.start(s.RcvNxt, s.OwnMSS)
+	c.ts.Val, c.ts.At = s.TSRecent, t.sec
 	c.sndNxt = s.SndUna
 	c.wl1, c.wl2 = s.RcvNxt, s.SndUna
 	c.kept, c.snd, c.job = 0, 0, 0
 	c.heard, c.challenged = t.ms, t.ms-challengeSpacing
-	c.shifts = info.SndShift<<4 | info.RcvShift
-	c.wnd = uint16(s.SndWnd >> info.SndShift)
-	c.maxWnd, c.mss, c.app, c.gen = c.wnd, info.MSS, ev.App, ev.Flow.Generation()
-	c.flags, c.userTimeout, c.probes, c.state = 0, 0, 0, s.State
-	for _, f := range [...]struct {
-		on  bool
-		bit uint16
-	}{
-		{info.Timestamps, connTS}, {info.SACK, connSACK}, {info.ECN, connECN},
-		{t.cfg.Nagle, connNagle}, {t.cfg.KeepAlive, connKeepAlive}, {autoClose, connAutoClose},
-	} {
-		if f.on {
-			c.flags |= f.bit
-		}
+	c.shifts = s.SndShift<<4 | s.RcvShift
+	c.wnd, c.maxWnd, c.mss, c.app, c.gen = s.SndWnd, s.SndWnd, s.MSS, ev.App, ev.Flow.Generation()
+	c.userTimeout, c.probes, c.state = 0, 0, s.State
+	c.flags = uint16(s.Has)&(connTS|connSACK|connECN) | t.flags
+	if autoClose {
+		c.flags |= connAutoClose
 	}
-	c.mem.start(uint32(c.mss)-c.optionBytes(), info.IW, uint32(info.RTT.Microseconds()), info.Retrans && info.RTT == 0)
+	c.mem.start(uint32(c.mss)-c.optionBytes(), s.Has&handshake.StreamLost != 0, s.RTT, s.Has&handshake.StreamRetrans != 0)
 	t.ctr.Opened++
 	t.ctr.Now++
 	t.at(ev)
@@ -257,7 +260,8 @@ func (t *Table) wake(c *conn) *sender {
 }
 
 // rest takes the sender of c back if there is nothing for it to do.
-func (t *Table) rest(c *conn, x *sender) {
+func (t *Table) rest(c *conn) {
+	x := t.senders.at(c.snd)
 	if x.flight() == 0 && x.buf.size == 0 && (c.flags&connFIN == 0 || c.flags&connFINSent != 0) {
 		c.sndNxt = x.nxt
 		x.rest(&c.mem, t.us, t.ms)
@@ -284,16 +288,15 @@ func (t *Table) nxt(c *conn) wire.Seq {
 // end ends c, returns what it had and tells the application unless it did it itself.
 func (t *Table) end(c *conn, i uint32, why handshake.CloseReason, how endHow) {
 	id, app := t.engine.ID(i), c.app
-	e := handshake.StreamEnd{
-		SndNxt: t.nxt(c), RcvNxt: c.rcvNxt, TSRecent: c.ts.Val, Reason: why,
-		TimeWait: how == endTimeWait, Reset: how == endReset || how == endAbort,
-	}
+	e := &t.ending
+	e.SndNxt, e.RcvNxt, e.TSRecent, e.Reason = t.nxt(c), c.rcvNxt, c.ts.Val, why
+	e.TimeWait, e.Reset = how == endTimeWait, how == endReset || how == endAbort
 	seg := -1
 	if t.rxIdx == i {
 		seg = int(t.rx)
 	}
 	t.free(c, i)
-	t.engine.EndStream(id, seg, &e)
+	t.engine.EndStream(id, seg, e)
 	if how != endAbort && how != endTimeWait { // that one was told before
 		t.to.Closed(id, app, why)
 	}

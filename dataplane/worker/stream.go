@@ -29,9 +29,8 @@ func (w *Worker) carry(app uint16) error {
 
 // open has the flow of an EventEstablished carried.
 func (w *Worker) open(ev *handshake.Event, cb *Callbacks) {
-	info := w.engine.Info(ev)
 	w.values.clear(ev.Flow.Index())
-	w.streams.Open(ev, &info, cb.AutoClose || cb.PeerClosed == nil, nil)
+	w.streams.Open(ev, cb.AutoClose || cb.PeerClosed == nil, nil)
 }
 
 // segment hands on a segment of a stream.
@@ -200,7 +199,9 @@ func (w *Worker) encodeStream(b []byte, to path, meta *dataplane.Meta) int {
 		}
 	}
 	m := 0
-	if w.caps.TxCsum {
+	if o.Seg.Len == 0 && o.Extra == nil && !w.caps.TxCsum {
+		m = wire.PutTCP(b[n:], &o.Seg, nil)
+	} else if w.caps.TxCsum {
 		m = wire.PutTCPOffloadExtra(b[n:], &o.Seg, o.Extra, text)
 		meta.Flags |= dataplane.MetaTxCsum
 	} else {
