@@ -174,6 +174,9 @@ func (e *Engine) handOver(l *listener, r *record, idx uint32, s *wire.Segment, i
 	e.ctr.FastOpen.Accepted++
 	ev := e.event(EventEstablished, idx, i)
 	ev.ISS, ev.IRS, ev.FastOpen = r.sndUna, s.Seq, true
+	if e.isStream(r) {
+		r.flags2 |= flagStream
+	}
 	if n := min(s.Len, uint32(e.synWindowOf(r))); n > 0 {
 		e.event(EventData, idx, i).Len = n
 		r.rcvNxt += wire.Seq(n)
@@ -308,6 +311,10 @@ func (e *Engine) confirmed(r *record, idx uint32, s *wire.Segment, i int) Action
 	r.wnd = s.Win
 	if r.stamped(s) && s.Seq.LessEq(r.rcvNxt) {
 		r.tsRecent = s.Opt.TSVal
+	}
+	if r.flags2&flagStream != 0 {
+		e.event(EventSegment, idx, i)
+		return Silent
 	}
 	r.sndUna++ // our SYN; the rest is as in any flow
 	e.acked(r, idx, s, i)

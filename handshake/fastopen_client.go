@@ -133,6 +133,11 @@ func (e *Engine) fastOpenAnswered(r *record, idx uint32, s *wire.Segment, i int,
 			e.ctr.Outcome[Answered]-- // counted once more
 			*s = in
 			s.Seq, s.Flags = in.Seq+1, in.Flags&^wire.FlagSYN
+			if r.flags2&flagStream != 0 {
+				e.sendHeld(r, idx, i, iss, held)
+				e.event(EventSegment, idx, i)
+				return Silent
+			}
 			act = e.text(r, idx, s, i)
 			e.sendHeld(r, idx, i, iss, held)
 			return act
@@ -159,6 +164,14 @@ func (r *record) textOpen(held uint16) {
 func (e *Engine) sendHeld(r *record, idx uint32, i int, iss wire.Seq, held uint16) bool {
 	if held == 0 {
 		return false
+	}
+	if r.flags2&flagStream != 0 {
+		for k := len(e.events) - 1; ; k-- { // that of this flow is there
+			if ev := &e.events[k]; ev.Kind == EventEstablished && ev.Flow.idx == idx {
+				ev.Len = uint32(held) - uint32(r.sndUna-iss-1)
+				return false
+			}
+		}
 	}
 	r.flags2 |= flagText
 	r.sndNxt = iss + 1 + wire.Seq(held)

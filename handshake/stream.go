@@ -26,14 +26,14 @@ func (e *Engine) isStream(r *record) bool {
 
 // Stream is a flow as the engine hands it over.
 type Stream struct {
-	SndUna, SndNxt, RcvNxt wire.Seq   // SndNxt is beyond SndUna if text went with the SYN
-	SndWnd, RcvWnd         uint16     // as in the header: SndWnd scaled by SndShift, what our SYN or SYN-ACK promised not
-	TSRecent, TSOff        uint32     // of timestamps, see TSVal
-	RTT                    uint32     // of the handshake, in µs; 0: no valid sample (RTX-006)
-	MSS, OwnMSS            uint16     // what may be sent, and what we announced
-	SndShift, RcvShift     uint8      // window scales
-	Has                    StreamBits // what was negotiated
-	State                  State
+	SndUna, RcvNxt     wire.Seq
+	SndWnd, RcvWnd     uint16     // as in the header: SndWnd scaled by SndShift, what our SYN or SYN-ACK promised not
+	TSRecent, TSOff    uint32     // of timestamps, see TSVal
+	RTT                uint32     // of the handshake, in µs; 0: no valid sample (RTX-006)
+	MSS, OwnMSS        uint16     // what may be sent, and what we announced
+	SndShift, RcvShift uint8      // window scales
+	Has                StreamBits // what was negotiated
+	State              State
 }
 
 // StreamBits are facts about a handshake.
@@ -52,8 +52,11 @@ const (
 // EventSegment. Valid until EndBurst.
 func (e *Engine) Stream(ev *Event, s *Stream) {
 	r := &e.recs[ev.Flow.idx]
-	s.SndUna, s.SndNxt, s.RcvNxt = r.sndUna, r.sndNxt, r.rcvNxt
+	s.SndUna, s.RcvNxt = r.sndUna, r.rcvNxt
 	s.SndWnd, s.RcvWnd, s.State = r.wnd, e.synWindowOf(r), r.state
+	if r.handedOver() {
+		s.SndUna, s.SndWnd = r.sndUna+1, e.slot(r).wnd>>r.peerShift()
+	}
 	s.TSRecent, s.TSOff = r.tsRecent, e.sumAt(ev.Flow.idx, int(ev.Seg)).TSOff
 	s.RTT = uint32(uint64(ev.RTT) * 64 / 1000)
 	s.MSS, s.OwnMSS = r.mss, e.ownMSS(r.flags&flagV6 == 0)
@@ -103,6 +106,10 @@ func (e *Engine) Alive(id FlowID) bool { return e.get(id) != nil }
 // (FLD-010).
 func (e *Engine) Count(o Outcome) { e.ctr.Outcome[o]++ }
 
+// Spoke says that a stream which came early (Fast Open), and whose peer has not acknowledged our SYN-ACK,
+// has sent text up to nxt.
+func (e *Engine) Spoke(id FlowID, nxt wire.Seq) { e.recs[id.idx].sndNxt = nxt }
+
 // SetState has State and StateOf tell how far a stream is.
 func (e *Engine) SetState(id FlowID, s State) { e.recs[id.idx].state = s }
 
@@ -123,6 +130,9 @@ func (e *Engine) EndStream(id FlowID, seg int, end *StreamEnd) {
 		return
 	}
 	r.flags2 &^= flagStream
+	if r.handedOver() {
+		e.lose(r, false)
+	}
 	r.sndUna, r.sndNxt, r.rcvNxt, r.tsRecent = end.SndNxt, end.SndNxt, end.RcvNxt, end.TSRecent
 	sum := e.sumAt(id.idx, seg)
 	if end.Reset {

@@ -148,7 +148,7 @@ func (t *Table) SetNoDelay(id handshake.FlowID, on bool) { t.set(id, connNagle, 
 // SetKeepAlive switches the probing of a silent peer on or off, see Config.KeepAlive.
 func (t *Table) SetKeepAlive(id handshake.FlowID, on bool) { t.set(id, connKeepAlive, on) }
 
-func (t *Table) set(id handshake.FlowID, bit uint16, on bool) {
+func (t *Table) set(id handshake.FlowID, bit uint32, on bool) {
 	c := t.get(id)
 	if c == nil {
 		return

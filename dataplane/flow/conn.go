@@ -25,6 +25,7 @@ const (
 	connPathError             // an ICMP error was heard and nothing acknowledged since
 	connAutoClose             // closed when the peer does
 	connForce                 // send what silly window avoidance holds back
+	connEarly                 // came by Fast Open, and the peer has not acknowledged our SYN-ACK
 )
 
 // conn is an established flow: what it costs while it is idle. Pointer-free. What
@@ -44,12 +45,12 @@ type conn struct {
 	heard       uint32   // ms: when a segment came last
 	challenged  uint32   // ms: when a challenge ACK went out last
 	mem         memory
+	job         uint32 // in Table.jobs, plus one
+	flags       uint32
 	wnd, maxWnd uint16 // SND.WND and its maximum, unscaled
 	mss         uint16 // of what we send: the peer's, clamped to the path's MTU
 	app         uint16
 	gen         uint16
-	job         uint32 // in Table.jobs, plus one
-	flags       uint16
 	userTimeout uint16 // in userTick, 0: the table's
 	state       handshake.State
 	shifts      uint8 // the peer's window scale above, ours below

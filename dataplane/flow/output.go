@@ -228,6 +228,9 @@ func (t *Table) fresh(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 		}
 	}
 	x.sentNew(t.runs, &x.cc, &x.rto, n, mss, t.us)
+	if c.flags&connEarly != 0 {
+		t.engine.Spoke(o.Flow, x.nxt)
+	}
 	t.ctr.TextOut++
 	return true
 }

@@ -266,7 +266,9 @@ func (t *Table) timeWait(c *conn, i uint32) {
 
 func (t *Table) setState(c *conn, i uint32, s handshake.State) {
 	c.state = s
-	t.engine.SetState(t.engine.ID(i), s)
+	if c.flags&connEarly == 0 {
+		t.engine.SetState(t.engine.ID(i), s)
+	}
 }
 
 // congestion is what a segment with text says about ECN (RFC 3168 §6.1.3).

@@ -38,7 +38,7 @@ type Table struct {
 	runs    *runPool
 	senders *senders
 
-	flags    uint16 // that each flow begins with
+	flags    uint32 // that each flow begins with
 	rcvBuf   uint32
 	ackDelay uint32 // µs
 	finWait2 uint32 // ms
@@ -186,7 +186,8 @@ func (t *Table) get(id handshake.FlowID) *conn {
 func (t *Table) Has(id handshake.FlowID) bool { return t.get(id) != nil }
 
 // Open takes over the flow of an EventEstablished, before its EventSegments. With autoClose it is closed
-// when the peer closes. text is what went with an active SYN and the peer has not acknowledged. Unless the
+// when the peer closes. text is what was given with an active SYN and the
+// peer has not acknowledged; it goes first. Unless the
 // application has more to say, the SYN-ACK of an active open is answered by an ACK.
 func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
 	s := &t.opened
@@ -204,7 +205,7 @@ func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
 	c.shifts = s.SndShift<<4 | s.RcvShift
 	c.wnd, c.maxWnd, c.mss, c.app, c.gen = s.SndWnd, s.SndWnd, s.MSS, ev.App, ev.Flow.Generation()
 	c.userTimeout, c.probes, c.state = 0, 0, s.State
-	c.flags = uint16(s.Has)&(connTS|connSACK|connECN) | t.flags
+	c.flags = uint32(s.Has)&(connTS|connSACK|connECN) | t.flags
 	if autoClose {
 		c.flags |= connAutoClose
 	}
@@ -212,8 +213,15 @@ func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
 	t.ctr.Opened++
 	t.ctr.Now++
 	t.at(ev)
+	if s.State == handshake.SynRcvd { // TFO-009: it may speak before it is confirmed
+		c.state = handshake.Established
+		c.flags |= connEarly
+		t.rx = -1 // that frame is for the SYN-ACK
+	}
 	if len(text) > 0 {
-		t.resume(c, i, text)
+		x := t.wake(c)
+		t.ctr.BytesOut += uint64(t.send.append(&x.buf, text, math.MaxUint32, 0))
+		t.want(c, i)
 	}
 	if ev.Active {
 		c.flags |= connAckNow
@@ -226,12 +234,42 @@ func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
 // at says which segment is being handled.
 func (t *Table) at(ev *handshake.Event) { t.rx, t.rxIdx = ev.Seg, ev.Flow.Index() }
 
-// resume continues with text that the SYN took along and the peer did not take.
-func (t *Table) resume(c *conn, i uint32, text []byte) {
-	x := t.wake(c)
-	n := t.send.append(&x.buf, text, math.MaxUint32, 0)
-	x.sentNew(t.runs, &x.cc, &x.rto, uint32(n), c.segment(), t.us)
+// Early takes the text of a SYN, in an EventData behind the Open of a flow that came early.
+func (t *Table) Early(ev *handshake.Event, text []byte) {
+	if c := t.get(ev.Flow); c != nil {
+		t.rx, t.rxIdx = -1, ev.Flow.Index()
+		t.ctr.BytesIn += uint64(len(text))
+		t.to.Data(ev.Flow, c.app, text)
+	}
+}
+
+// Confirm takes an EventConfirmed: the peer of a flow that came early has proved its address.
+func (t *Table) Confirm(ev *handshake.Event) {
+	c := t.get(ev.Flow)
+	if c == nil {
+		return
+	}
+	i := ev.Flow.Index()
+	c.flags &^= connEarly
+	t.setState(c, i, c.state)
+	rtt := uint32(uint64(ev.RTT) * 64 / 1000)
+	switch {
+	case rtt == 0:
+	case c.snd != 0:
+		t.senders.at(c.snd).rto.sample(rtt, 1)
+	default:
+		r := rto{srtt: c.mem.srtt, rttvar: c.mem.rttvar}
+		r.sample(rtt, 1)
+		c.mem.srtt, c.mem.rttvar = r.srtt, r.rttvar
+	}
 	t.want(c, i)
+}
+
+// Forget takes an EventClosed of a flow that came early: the engine has ended it.
+func (t *Table) Forget(ev *handshake.Event) {
+	if c := t.get(ev.Flow); c != nil {
+		t.free(c, ev.Flow.Index())
+	}
 }
 
 // want has c looked at when the burst is over, for what it has to send.

@@ -31,6 +31,7 @@ func (t *Table) schedule(c *conn, i uint32) {
 		first(t.tick(due))
 	}
 	switch {
+	case c.flags&connEarly != 0: // the SYN-ACK is sent again, and nothing else (TFO-009)
 	case c.snd != 0:
 		x := t.senders.at(c.snd)
 		if due, what := x.deadline(&x.rto, c.segment()); what != timerNone {
@@ -121,6 +122,7 @@ func (t *Table) fire(c *conn, i uint32) {
 		t.ackNow(c, i)
 	}
 	switch {
+	case c.flags&connEarly != 0:
 	case c.snd != 0:
 		x := t.senders.at(c.snd)
 		if x.flight() != 0 {

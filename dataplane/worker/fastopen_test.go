@@ -36,8 +36,12 @@ func (s *fastSource) Poll(w *Worker, _ int64) int64 {
 // Text on SYNs from end to end, as applications see it: the first open asks for a
 // cookie, the second has its text on the SYN, which is answered before the handshake is over.
 func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
-	for _, v6 := range []bool{false, true} {
-		t.Run(map[bool]string{false: "v4", true: "v6"}[v6], func(t *testing.T) {
+	for _, k := range []struct {
+		name     string
+		v6, bare bool
+	}{{"v4", false, false}, {"v6", true, false}, {"v4 bare", false, true}, {"v6 bare", true, true}} {
+		v6 := k.v6
+		t.Run(k.name, func(t *testing.T) {
 			src := &fastSource{t: t, tup: wire.Tuple{Remote: wire.Addr4(0x0a000001), Local: wire.Addr4(0x0a000002), RemotePort: 80, LocalPort: 5000}}
 			if v6 {
 				src.tup.Remote, src.tup.Local = wire.Addr{Hi: 0x20010db8 << 32, Lo: 1}, wire.Addr{Hi: 0x20010db8 << 32, Lo: 2}
@@ -52,7 +56,7 @@ func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
 				return what
 			}
 			app, err := p.server.AddApp(Callbacks{
-				Bare:        true,
+				Bare:        k.bare,
 				FastOpen:    4,
 				Established: func(f *Flow) { server = append(server, name(f, "established")) },
 				Confirmed:   func(*Flow) { server = append(server, "confirmed") },
@@ -68,7 +72,7 @@ func TestTFO_003_014_HND_001_TextFromEndToEnd(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
 			src.app, err = p.client.AddApp(Callbacks{
-				Bare:        true,
+				Bare:        k.bare,
 				Established: func(f *Flow) { client = append(client, name(f, "established")) },
 				Data:        func(_ *Flow, b []byte) { back.Write(b) },
 				Closed:      func(_ *Flow, why handshake.CloseReason) { client = append(client, why.String()) },

@@ -30,7 +30,14 @@ func (w *Worker) carry(app uint16) error {
 // open has the flow of an EventEstablished carried.
 func (w *Worker) open(ev *handshake.Event, cb *Callbacks) {
 	w.values.clear(ev.Flow.Index())
-	w.streams.Open(ev, cb.AutoClose || cb.PeerClosed == nil, nil)
+	var text []byte // of ConnectText
+	if ev.Len != 0 {
+		text = w.texts.tail(ev.Flow.Index(), ev.Len)
+	}
+	w.streams.Open(ev, cb.AutoClose || cb.PeerClosed == nil, text)
+	if ev.Active {
+		w.texts.release(ev.Flow.Index())
+	}
 }
 
 // segment hands on a segment of a stream.

@@ -477,6 +477,9 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 				cb.Established(&w.flow)
 			}
 		case handshake.EventConfirmed:
+			if !cb.Bare {
+				w.streams.Confirm(ev)
+			}
 			if cb.Confirmed != nil {
 				cb.Confirmed(&w.flow)
 			}
@@ -484,7 +487,12 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 			if cb.Data != nil && w.hears(ev.Flow, false) {
 				j := w.at[ev.Seg]
 				off := uint32(w.pk[j].Data) + ev.Off
-				cb.Data(&w.flow, w.rx.Data[j][off:off+ev.Len:off+ev.Len])
+				text := w.rx.Data[j][off : off+ev.Len : off+ev.Len]
+				if cb.Bare {
+					cb.Data(&w.flow, text)
+				} else {
+					w.streams.Early(ev, text)
+				}
 			}
 		case handshake.EventAcked:
 			if !w.engine.Sending(ev.Flow) { // else an earlier callback has replied once more
@@ -500,6 +508,9 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 			}
 		case handshake.EventClosed:
 			w.texts.release(ev.Flow.Index())
+			if !cb.Bare {
+				w.streams.Forget(ev)
+			}
 			if cb.Closed != nil && w.hears(ev.Flow, true) {
 				cb.Closed(&w.flow, ev.Reason)
 			}
