@@ -102,7 +102,7 @@ func stateOf(s *sender) twinState {
 	x := twinState{
 		una: s.una, nxt: s.nxt, sacked: s.sacked, lost: s.lost, runs: s.runs,
 		cwnd: s.cc.cwnd, ssthresh: s.cc.ssthresh, wMax: s.cc.wMax, prior: s.cc.prior, inEpoch: s.cc.inEpoch, timedOut: s.cc.timedOut,
-		rto: s.rto, phase: s.phase, dupAcks: s.dupAcks, reoMult: s.reoMult, persist: s.persist,
+		rto: s.rto, phase: s.phase, dupAcks: s.dupAcks, reoMult: s.reoMult, persist: s.recovery.persist,
 		reordering: s.reordering, tlp: s.tlp, careful: s.hasPoint && s.point == s.una, minRTT: s.minRTT,
 	}
 	if x.inEpoch {
@@ -158,7 +158,7 @@ func (w *twin) acked(ack wire.Seq, blocks []wire.SACKBlock) {
 	n := w.a.acked(w.pa, &w.a.cc, &w.a.rto, &a, twinMSS)
 	if w.i == 0 {
 		if w.m.bits&memProbed != 0 {
-			w.m.repeated(w.nxt, blocks, a.pure)
+			w.m.repeated(a.ack, w.nxt, blocks, a.pure)
 		}
 		require.Zero(w.t, n)
 		return
@@ -362,11 +362,12 @@ func TestDAT_008_ProbeAnsweredAtRest(t *testing.T) {
 		mult   uint8
 	}{
 		{"nothing", func(*memory) {}, true, 1},
-		{"a window update", func(m *memory) { m.repeated(at(2), nil, false) }, true, 1},
-		{"a lie", func(m *memory) { m.repeated(at(2), []wire.SACKBlock{{Left: at(1), Right: at(3)}}, true) }, true, 1},
-		{"a duplicate", func(m *memory) { m.repeated(at(2), nil, true) }, false, 1},
-		{"D-SACK", func(m *memory) { m.repeated(at(2), dsack, true) }, false, 2},
-		{"D-SACK with text", func(m *memory) { m.repeated(at(2), dsack, false) }, false, 2},
+		{"an old ACK", func(m *memory) { m.repeated(at(1), at(2), nil, true) }, true, 1},
+		{"a window update", func(m *memory) { m.repeated(at(2), at(2), nil, false) }, true, 1},
+		{"a lie", func(m *memory) { m.repeated(at(2), at(2), []wire.SACKBlock{{Left: at(1), Right: at(3)}}, true) }, true, 1},
+		{"a duplicate", func(m *memory) { m.repeated(at(2), at(2), nil, true) }, false, 1},
+		{"D-SACK", func(m *memory) { m.repeated(at(2), at(2), dsack, true) }, false, 2},
+		{"D-SACK with text", func(m *memory) { m.repeated(at(2), at(2), dsack, false) }, false, 2},
 	} {
 		t.Run("RFC 8985 7.4.2 "+c.name, func(t *testing.T) {
 			m, runs := resting(t)
@@ -375,7 +376,7 @@ func TestDAT_008_ProbeAnsweredAtRest(t *testing.T) {
 			var s sender
 			s.wake(&m, at(2), true, 300*msec, 300)
 			require.Equal(t, c.mult, s.reoMult)
-			require.Equal(t, c.mult > 1, s.persist == reoPersist)
+			require.Equal(t, c.mult > 1, s.recovery.persist == reoPersist)
 			before := s.cc.cwnd
 			s.sentNew(runs, &s.cc, &s.rto, seg, seg, 300*msec)
 			s.acked(runs, &s.cc, &s.rto, &ackOf{ack: at(3), now: 400 * msec, pure: true}, seg)

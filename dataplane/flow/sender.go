@@ -153,9 +153,8 @@ func (s *sender) rest(m *memory, us, ms uint32) {
 }
 
 // repeated takes an acceptable ACK that comes at rest, if memProbed is set: it may tell that the tail
-// arrived twice, so that nothing was lost (RFC 8985 §7.4.2). nxt is SND.NXT; pure
-// says that it acknowledges that and is as in ackOf.
-func (m *memory) repeated(nxt wire.Seq, blocks []wire.SACKBlock, pure bool) {
+// arrived twice, so that nothing was lost (RFC 8985 §7.4.2). nxt is SND.NXT; pure is as in ackOf.
+func (m *memory) repeated(ack, nxt wire.Seq, blocks []wire.SACKBlock, pure bool) {
 	switch {
 	case len(blocks) != 0:
 		b := blocks[0]
@@ -164,7 +163,7 @@ func (m *memory) repeated(nxt wire.Seq, blocks []wire.SACKBlock, pure bool) {
 		}
 		m.reoMult = min(m.reoMult, 254) + 1 // as in recovery.reordered
 		m.bits = m.bits&^memProbed&(1<<memPersistShift-1) | (reoPersist-1)<<memPersistShift
-	case pure:
+	case pure && ack == nxt:
 		m.bits &^= memProbed
 	}
 }
