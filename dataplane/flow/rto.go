@@ -46,10 +46,14 @@ func (r *rto) sample(rtt, samples uint32) {
 		r.srtt, r.rttvar = m, m/2
 		return
 	}
-	samples = max(samples, 1)
 	// RTTVAR first, with the old SRTT (RFC 6298 §2.3).
 	diff := int64(m) - int64(r.srtt)
 	dev := max(diff, -diff) - int64(r.rttvar)
+	if samples <= 1 { // the same without a division
+		r.rttvar = uint32(int64(r.rttvar) + dev/4)
+		r.srtt = uint32(max(int64(r.srtt)+diff/8, 1))
+		return
+	}
 	r.rttvar = uint32(int64(r.rttvar) + dev/int64(4*samples))
 	r.srtt = uint32(max(int64(r.srtt)+diff/int64(8*samples), 1))
 }
@@ -58,7 +62,10 @@ func (r *rto) sample(rtt, samples uint32) {
 // second segment in flight. Both in bytes.
 func rttSamples(flight, mss uint32) uint32 {
 	mss = max(mss, 1)
-	return max((flight+2*mss-1)/(2*mss), 1)
+	if flight <= 2*mss {
+		return 1
+	}
+	return (flight + 2*mss - 1) / (2 * mss)
 }
 
 // sampled reports whether there was a sample.

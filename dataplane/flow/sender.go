@@ -34,9 +34,10 @@ const _ = uint(192 - unsafe.Sizeof(sender{}))
 //
 //   - An epoch of CUBIC is not continued but begun again from the window there is (RFC 9438
 //     §4.2): below W_max that is the same curve, moved in time to where the window lies
-//     on it; beyond it the curve begins flat again, which is slower.
-//     cwnd_prior, which only bounds how long the estimate of Reno grows by less than Reno
-//     (§4.3), is computed from W_max and ssthresh, at least as high as W_max implies.
+//     on it; beyond it the curve begins flat again, which is slower. The estimate of
+//     Reno begins anew too, so that near the plateau the window grows like Reno's (§4.3).
+//     cwnd_prior, which only says how long that is by less than a segment in a round
+//     trip, is computed from W_max, or ssthresh after a timeout.
 //   - A round of RACK's duplicate SACKs, the congestion mark last heeded and the
 //     segment that arrived last concern text that is acknowledged. What is
 //     sent later was sent after all of them (RFC 8985 §6.2).
@@ -153,10 +154,18 @@ func (s *sender) rest(m *memory, us, ms uint32) {
 	}
 }
 
-// repeated takes an acceptable ACK that comes at rest, if memProbed is set. It may tell that the tail had arrived twice, so
-// that nothing was lost (RFC 8985 §7.4.2). pure is as in ackOf, nxt is SND.NXT.
+// repeated takes an acceptable ACK that comes at rest, if memProbed is set: it may tell that the tail
+// arrived twice, so that nothing was lost (RFC 8985 §7.4.2). nxt is SND.NXT; pure is as in ackOf.
 func (m *memory) repeated(ack, nxt wire.Seq, blocks []wire.SACKBlock, pure bool) {
-	if len(blocks) == 0 && pure && ack == nxt || len(blocks) != 0 && blocks[0].Right.LessEq(ack) {
+	switch {
+	case len(blocks) != 0:
+		b := blocks[0]
+		if !b.Left.Less(b.Right) || nxt.Less(b.Right) || uint32(nxt-b.Left) > maxSend {
+			return
+		}
+		m.reoMult = min(m.reoMult, 254) + 1 // as in recovery.reordered
+		m.bits = m.bits&^memProbed&(1<<memPersistShift-1) | (reoPersist-1)<<memPersistShift
+	case pure && ack == nxt:
 		m.bits &^= memProbed
 	}
 }
@@ -225,7 +234,7 @@ func (s *sender) poison() {
 	s.recovery = recovery{
 		scoreboard: scoreboard{una: 0xdbdbdbdb, nxt: 0xdbdbdbdc, head: math.MaxUint32, tail: math.MaxUint32, runs: 99, sacked: 77, lost: 55, high: 0xdb},
 		rackAt:     0xdbdbdbdb, rackEnd: 0xdbdbdbdb, rackRTT: 0xdbdbdbdb, minRTT: 0xdb, armed: 0xdbdbdbdb, probeAt: 0xdbdbdbdb,
-		reoAt: 0xdbdbdbdb, point: 0xdbdbdbdb, filled: 0xdbdbdbdb, round: 0xdbdbdbdb, tlpEnd: 0xdbdbdbdb,
+		reoAt: 0xdbdbdbdb, point: 0xdbdbdbdb, filled: s.nxt + 1<<30, round: 0xdbdbdbdb, tlpEnd: 0xdbdbdbdb,
 		phase: 0xdb, dupAcks: 0xdb, reoMult: 0xdb, persist: 0xdb,
 		sackOK: true, rack: true, reordering: true, reoArmed: true, inRound: true, hasPoint: true, hasFilled: true, tlp: true, tlpRetrans: true, fast: true,
 	}

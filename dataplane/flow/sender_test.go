@@ -38,6 +38,37 @@ func transaction(senders *senders, runs *runPool, m *memory, nxt wire.Seq, us ui
 	return nxt + 200
 }
 
+func TestSenders(t *testing.T) {
+	p := newTestSenders(t, 3)
+	a, b, c := p.get(), p.get(), p.get()
+	require.NotContains(t, []uint32{a, b, c}, uint32(0))
+	require.Zero(t, p.get(), "all are out")
+	require.Equal(t, 3, p.inUse())
+	p.at(b).una = 77
+	p.put(a)
+	p.put(b)
+	require.Panics(t, func() { p.put(b) })
+	require.Equal(t, b, p.get(), "the last one returned first")
+	require.Equal(t, a, p.get())
+	require.Equal(t, 3, p.inUse())
+	_, err := newSenders(-2, hugepages.Options{})
+	require.ErrorContains(t, err, "flow: memory for -2 senders: ")
+}
+
+func TestTransactionAllocatesNothing(t *testing.T) {
+	senders, runs := newTestSenders(t, 2), newRunPool(2, 2)
+	var m memory
+	m.start(seg, 10, 100, false)
+	nxt, us := iss, uint32(0)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		nxt = transaction(senders, runs, &m, nxt, us)
+		us += 100
+	}))
+	require.EqualValues(t, 10*seg, m.cwnd, "a window that is not used does not grow")
+	require.Zero(t, senders.inUse())
+	require.Zero(t, runs.free.used)
+}
+
 func BenchmarkTransaction(b *testing.B) {
 	senders, runs := newTestSenders(b, 100), newRunPool(100, 100)
 	var m memory
