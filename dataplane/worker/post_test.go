@@ -152,13 +152,48 @@ func TestPostWakesASleeper(t *testing.T) {
 	untilAsleep(w) // and Stop wakes it
 }
 
-// Whatever the worker is about when a task is posted, it runs.
+// drowsy is a queue that does something between its owner's last look and the sleep.
+type drowsy struct {
+	*dptest.Queue
+	last func()
+}
+
+func (q *drowsy) Wait(max time.Duration) { q.last(); q.Queue.Wait(max) }
+
+// A worker about to sleep notices what came just before.
 func TestPostJustBeforeItSleeps(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	q := &drowsy{Queue: r.port.Queue(0).(*dptest.Queue), last: func() { t.Error("sleeps") }}
+	r.queue = q
+	n := new(count)
+	require.True(t, r.Post(n))
+	r.sleep(time.Hour) // looks once more
+	for range maxTasks {
+		r.Post(n)
+	}
+	require.True(t, r.Step())
+	r.sleep(time.Hour) // one is left for another round
+	require.True(t, r.Step())
+
+	q.last = func() { r.Post(n) }
+	r.sleep(time.Hour) // is woken
+	q.last = nil
+	require.True(t, r.Step())
+	require.Equal(t, maxTasks+2, int(*n))
+
+	q.last = r.Stop
+	r.sleep(time.Hour)
+	q.last = func() { t.Error("sleeps") }
+	r.sleep(time.Hour) // is stopped
+	require.False(t, r.mail.asleep.Load())
+}
+
+// The same with a worker that runs, at any time around the end of its spinning.
+func TestPostWhileItFallsAsleep(t *testing.T) {
 	w, _ := sleepy(t, Adaptive)
 	ran := make(chan struct{})
 	task := do(func(*Worker) { ran <- struct{}{} })
-	for i := range 2000 {
-		// Around the time when it stops spinning.
+	for i := range 500 {
 		for end := realTime() + spinTime - 10e3 + int64(i%100)*400; realTime() < end; {
 			runtime.Gosched()
 		}
