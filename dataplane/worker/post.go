@@ -159,7 +159,7 @@ func (w *Worker) runNext() {
 	t.Run(w)
 }
 
-// endPosts runs what was posted so far and refuses the rest.
+// endPosts runs what was posted so far, sends what that has queued, and refuses the rest.
 func (w *Worker) endPosts() {
 	m := &w.mail
 	last := m.replace(&sealed)
@@ -172,6 +172,9 @@ func (w *Worker) endPosts() {
 	}
 	if ran && w.err == nil {
 		w.flush()
+		if w.streams != nil {
+			w.flushStreams()
+		}
 	}
 }
 

@@ -349,6 +349,33 @@ func TestPostBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// The same for what is written to a stream.
+func TestWriteBeforeTheEnd(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	var id handshake.FlowID
+	app, err := r.AddApp(Callbacks{Established: func(f *Flow) { id = f.ID() }})
+	require.NoError(t, err)
+	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
+	s := syn(own4, peer4, 80)
+	p := parse(t, r.send(t, tcpFrame(r, s, 0))[0])
+	s.Seq, s.Ack, s.Flags, s.Opt.Has = 1001, p.Seg.Seq+1, wire.FlagACK, 0
+	require.Empty(t, r.send(t, tcpFrame(r, s, 0)))
+
+	r.Post(do(func(w *Worker) {
+		w.Stop()
+		w.Post(do(func(w *Worker) {
+			require.Equal(t, 3, w.Flow(id).Write([]byte("bye")))
+			w.Flow(id).Close()
+		}))
+	}))
+	r.Run()
+	out := r.port.Sent(0)
+	last := out[len(out)-1]
+	p = parse(t, last)
+	require.Equal(t, "bye", string(last[p.Data:p.End]))
+	require.NotZero(t, p.Seg.Flags&wire.FlagFIN)
+}
+
 // A function that ends the worker's goroutine does not leave its caller hanging.
 func TestDoThatExits(t *testing.T) {
 	r := newRig(t, handshake.Config{MaxFlows: 64})
