@@ -152,13 +152,48 @@ func TestPostWakesASleeper(t *testing.T) {
 	untilAsleep(w) // and Stop wakes it
 }
 
-// Whatever the worker is about when a task is posted, it runs.
+// drowsy is a queue that does something between its owner's last look and the sleep.
+type drowsy struct {
+	*dptest.Queue
+	last func()
+}
+
+func (q *drowsy) Wait(max time.Duration) { q.last(); q.Queue.Wait(max) }
+
+// A worker about to sleep notices what came just before.
 func TestPostJustBeforeItSleeps(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	q := &drowsy{Queue: r.port.Queue(0).(*dptest.Queue), last: func() { t.Error("sleeps") }}
+	r.queue = q
+	n := new(count)
+	require.True(t, r.Post(n))
+	r.sleep(time.Hour) // looks once more
+	for range maxTasks {
+		r.Post(n)
+	}
+	require.True(t, r.Step())
+	r.sleep(time.Hour) // one is left for another round
+	require.True(t, r.Step())
+
+	q.last = func() { r.Post(n) }
+	r.sleep(time.Hour) // is woken
+	q.last = nil
+	require.True(t, r.Step())
+	require.Equal(t, maxTasks+2, int(*n))
+
+	q.last = r.Stop
+	r.sleep(time.Hour)
+	q.last = func() { t.Error("sleeps") }
+	r.sleep(time.Hour) // is stopped
+	require.False(t, r.mail.asleep.Load())
+}
+
+// The same with a worker that runs, at any time around the end of its spinning.
+func TestPostWhileItFallsAsleep(t *testing.T) {
 	w, _ := sleepy(t, Adaptive)
 	ran := make(chan struct{})
 	task := do(func(*Worker) { ran <- struct{}{} })
-	for i := range 2000 {
-		// Around the time when it stops spinning.
+	for i := range 500 {
 		for end := realTime() + spinTime - 10e3 + int64(i%100)*400; realTime() < end; {
 			runtime.Gosched()
 		}
@@ -312,6 +347,33 @@ func TestPostBeforeTheEnd(t *testing.T) {
 			require.Equal(t, want, syns)
 		})
 	}
+}
+
+// The same for what is written to a stream.
+func TestWriteBeforeTheEnd(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	var id handshake.FlowID
+	app, err := r.AddApp(Callbacks{Established: func(f *Flow) { id = f.ID() }})
+	require.NoError(t, err)
+	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
+	s := syn(own4, peer4, 80)
+	p := parse(t, r.send(t, tcpFrame(r, s, 0))[0])
+	s.Seq, s.Ack, s.Flags, s.Opt.Has = 1001, p.Seg.Seq+1, wire.FlagACK, 0
+	require.Empty(t, r.send(t, tcpFrame(r, s, 0)))
+
+	r.Post(do(func(w *Worker) {
+		w.Stop()
+		w.Post(do(func(w *Worker) {
+			require.Equal(t, 3, w.Flow(id).Write([]byte("bye")))
+			w.Flow(id).Close()
+		}))
+	}))
+	r.Run()
+	out := r.port.Sent(0)
+	last := out[len(out)-1]
+	p = parse(t, last)
+	require.Equal(t, "bye", string(last[p.Data:p.End]))
+	require.NotZero(t, p.Seg.Flags&wire.FlagFIN)
 }
 
 // A function that ends the worker's goroutine does not leave its caller hanging.
