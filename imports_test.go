@@ -56,10 +56,10 @@ var mayImport = map[string][]string{
 	"handshake": {"cookie", "dataplane/wire", "hugepages"},
 
 	// The data phase, as pure as the handshake.
-	"dataplane/flow": {"dataplane/wire", "hugepages"},
+	"dataplane/flow": {"dataplane/wire", "handshake", "hugepages"},
 
 	// The one package that knows both frames and TCP.
-	"dataplane/worker": {"cookie", "dataplane", "dataplane/wire", "handshake", "hugepages", "rss"},
+	"dataplane/worker": {"cookie", "dataplane", "dataplane/flow", "dataplane/wire", "handshake", "hugepages", "rss"},
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},

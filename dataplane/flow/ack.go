@@ -117,6 +117,8 @@ func (t *Table) finAcked(c *conn, i uint32) bool {
 	case handshake.LastAck:
 		t.end(c, i, handshake.ReasonDone, endQuiet)
 		return true
+	case handshake.StateInvalid, handshake.Closed, handshake.Listen, handshake.SynSent, handshake.SynRcvd,
+		handshake.Established, handshake.FinWait2, handshake.CloseWait, handshake.TimeWait:
 	}
 	return false
 }

@@ -69,11 +69,6 @@ type recovery struct {
 	fast       bool // recovery has begun, and nothing was sent again since
 }
 
-// start begins with nothing in flight.
-func (r *recovery) start(nxt wire.Seq, sack bool) {
-	*r = recovery{scoreboard: newScoreboard(nxt), minRTT: math.MaxUint32, phase: phaseOpen, reoMult: 1, sackOK: sack}
-}
-
 // outstanding is the pipe (RFC 6675 §4). Without SACK each duplicate ACK takes a segment out of it.
 func (r *recovery) outstanding(mss uint32) uint32 {
 	n := r.pipe()

@@ -567,3 +567,8 @@ func FuzzLyingPeer(f *testing.F) {
 		}
 	})
 }
+
+// start begins with nothing in flight.
+func (r *recovery) start(nxt wire.Seq, sack bool) {
+	*r = recovery{scoreboard: newScoreboard(nxt), minRTT: math.MaxUint32, phase: phaseOpen, reoMult: 1, sackOK: sack}
+}

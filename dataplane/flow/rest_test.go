@@ -32,7 +32,7 @@ const twinMSS = 1000
 
 func newTwin(t *testing.T, senders *senders, now uint64, sack bool, runs int) *twin {
 	w := &twin{t: t, pa: newRunPool(1, runs), pb: newRunPool(1, runs), senders: senders, nxt: iss, now: now, sack: sack}
-	w.m.start(twinMSS, 10, 20*msec, false)
+	w.m.start(twinMSS, false, 20*msec, false)
 	w.a.recovery.start(iss, sack)
 	w.a.cc.start(twinMSS, false, w.us())
 	w.a.rto.sample(20*msec, 1)
@@ -338,7 +338,7 @@ func TestDAT_007to009_RestChangesNothing(t *testing.T) {
 // resting is a flow whose only segment was sent again by the probe timer, and then acknowledged.
 func resting(t *testing.T) (m memory, runs *runPool) {
 	runs = newRunPool(1, 0)
-	m.start(seg, 10, 100*msec, false)
+	m.start(seg, false, 100*msec, false)
 	var s sender
 	s.wake(&m, iss, true, 0, 0)
 	s.sentNew(runs, &s.cc, &s.rto, 2*seg, seg, 0)
@@ -428,7 +428,7 @@ func TestDAT_009_LongRest(t *testing.T) {
 	start := uint64(1<<32*msec - 5*msec) // ms wrap soon as well
 	for _, pause := range []uint64{0, 100, 198, 203, 1000, 34 * 60_000, 1<<32/1000 - 3, 1<<32/1000 + 50, 10 * 3600_000, 20 * 86400_000} {
 		var m memory
-		m.start(seg, 10, 10*msec, false)
+		m.start(seg, false, 10*msec, false)
 		m.cwnd = 100 * seg
 		var s sender
 		s.wake(&m, iss, true, uint32(start), uint32(start/msec))
@@ -449,13 +449,13 @@ func TestDAT_009_LongRest(t *testing.T) {
 func TestMemoryStart(t *testing.T) {
 	var m memory
 	var s sender
-	m.start(1460, 10, 30*msec, true) // the repeated SYN-ACK was told apart by timestamps
+	m.start(1460, false, 30*msec, true) // the repeated SYN-ACK was told apart by timestamps
 	s.wake(&m, iss, true, 0, 0)
 	require.EqualValues(t, 14600, s.cc.cwnd)
 	require.EqualValues(t, cubicMaxWindow, s.cc.ssthresh)
 	require.EqualValues(t, 30*msec, s.rto.smoothed())
 	require.InDelta(t, 30*msec, s.minRTT, 30)
-	m.start(1460, 1, 0, true) // RTX-004
+	m.start(1460, true, 0, true) // RTX-004
 	s.wake(&m, iss, true, 0, 0)
 	require.EqualValues(t, 1460, s.cc.cwnd)
 	require.EqualValues(t, rtoSYNLost, s.rto.timeout())

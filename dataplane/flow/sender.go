@@ -22,7 +22,7 @@ type sender struct {
 	since        uint32   // ms: since when nothing new was acknowledged, for the user timeout
 	ecnEnd       wire.Seq // SND.NXT when a congestion mark was last heeded, with ecnSet
 	ecnSet       bool
-	persist      bool  // nothing is in flight and something waits for the window, since armed
+	windowWait   bool  // nothing is in flight and something waits for the window, since armed
 	windowProbes uint8 // of a closed window, in a row
 }
 
@@ -123,7 +123,7 @@ func (s *sender) wake(m *memory, nxt wire.Seq, sack bool, us, ms uint32) {
 	c.last = us - min(idle, math.MaxInt32/msec)*msec
 
 	s.buf = sendbuf{una: nxt}
-	s.since, s.ecnSet, s.persist, s.windowProbes = ms, false, false, 0
+	s.since, s.ecnSet, s.windowWait, s.windowProbes = ms, false, false, 0
 }
 
 // rest puts into m what wake needs. Nothing is queued or in flight.
@@ -244,7 +244,7 @@ func (s *sender) poison() {
 		k: 0xdbdbdbdb, last: 0xdbdbdbdb, inEpoch: true, timedOut: true,
 	}
 	s.buf = sendbuf{first: 0xdbdbdb, last: 0xdbdbdb, una: 0xdbdbdbdb, size: 0xdbdbdb, blocks: 0xdbdbdb, cur: 0xdbdbdb, curSeq: 0xdbdbdbdb}
-	s.since, s.ecnEnd, s.ecnSet, s.persist, s.windowProbes = 0xdbdbdbdb, 0xdbdbdbdb, true, true, 0xdb
+	s.since, s.ecnEnd, s.ecnSet, s.windowWait, s.windowProbes = 0xdbdbdbdb, 0xdbdbdbdb, true, true, 0xdb
 }
 
 // at returns sender i, which is in use.

@@ -58,7 +58,7 @@ func TestSenders(t *testing.T) {
 func TestTransactionAllocatesNothing(t *testing.T) {
 	senders, runs := newTestSenders(t, 2), newRunPool(2, 2)
 	var m memory
-	m.start(seg, 10, 100, false)
+	m.start(seg, false, 100, false)
 	nxt, us := iss, uint32(0)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		nxt = transaction(senders, runs, &m, nxt, us)

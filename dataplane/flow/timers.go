@@ -36,13 +36,13 @@ func (t *Table) schedule(c *conn, i uint32) {
 		x := t.senders.at(c.snd)
 		if due, what := x.deadline(&x.rto, c.segment()); what != timerNone {
 			first(t.tick(due))
-			x.persist = false
+			x.windowWait = false
 			if limit := t.userLimit(c); limit != 0 {
 				first(x.since + limit)
 			}
 		} else if x.buf.size != 0 {
-			if !x.persist {
-				x.persist, x.armed = true, t.us
+			if !x.windowWait {
+				x.windowWait, x.armed = true, t.us
 			}
 			first(t.tick(x.armed + x.persistDelay(c)))
 		} else {
@@ -129,8 +129,8 @@ func (t *Table) fire(c *conn, i uint32) {
 			t.late(c, i, x)
 			return
 		}
-		if x.persist && x.buf.size != 0 && t.us-x.armed >= x.persistDelay(c) {
-			x.persist = false
+		if x.windowWait && x.buf.size != 0 && t.us-x.armed >= x.persistDelay(c) {
+			x.windowWait = false
 			t.push(c, i, x)
 			return
 		}
