@@ -35,9 +35,9 @@ func (t *Table) Answer(o *Out) (rx int, ok bool) {
 		}
 		rx = int(j.rx)
 		j.rx = -1
-		i := j.id.Index()
+		i := j.i
 		c := &t.conns[i]
-		if c.gen != j.id.Generation() || int(c.job) != t.answered+1 {
+		if c.gen != j.gen || int(c.job) != t.answered+1 {
 			continue
 		}
 		sent := t.step(c, i, j, o)
@@ -74,9 +74,9 @@ func (t *Table) Output(o *Out) bool {
 	}
 	for ; t.done < len(t.jobs); t.done++ {
 		j := &t.jobs[t.done]
-		i := j.id.Index()
+		i := j.i
 		c := &t.conns[i]
-		if c.gen != j.id.Generation() || int(c.job) != t.done+1 {
+		if c.gen != j.gen || int(c.job) != t.done+1 {
 			continue
 		}
 		if t.step(c, i, j, o) {

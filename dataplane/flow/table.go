@@ -62,9 +62,10 @@ type Table struct {
 
 // job is a flow that may have something to send.
 type job struct {
-	id  handshake.FlowID
-	dup wire.SACKBlock // for D-SACK
+	i   uint32
+	gen uint16
 	rx  int16          // the received frame that can take an answer, -1 if none
+	dup wire.SACKBlock // for D-SACK
 	// A probe of the tail, whatever the congestion window says: [seq, seq+n) again, or
 	// new text if n is 0.
 	probe bool
@@ -275,15 +276,27 @@ func (t *Table) Forget(ev *handshake.Event) {
 // want has c looked at when the burst is over, for what it has to send.
 func (t *Table) want(c *conn, i uint32) *job {
 	if c.job == 0 {
-		t.jobs = append(t.jobs, job{id: t.engine.ID(i), rx: -1})
-		c.job = uint32(len(t.jobs))
-		t.open++
+		t.newJob(c, i)
 	}
 	j := &t.jobs[c.job-1]
 	if t.rxIdx == i && t.rx >= 0 {
 		j.rx = t.rx
 	}
 	return j
+}
+
+// newJob fills in a job word by word: a literal would be built and then copied.
+func (t *Table) newJob(c *conn, i uint32) {
+	n := len(t.jobs)
+	if n == cap(t.jobs) {
+		t.jobs = append(t.jobs, job{})
+	}
+	t.jobs = t.jobs[:n+1]
+	j := &t.jobs[n]
+	j.i, j.gen, j.rx, j.probe, j.ping = i, c.gen, -1, false, false
+	j.dup.Left, j.dup.Right = 0, 0
+	c.job = uint32(n + 1)
+	t.open++
 }
 
 // wake gives c a sender, if it has none.
