@@ -140,7 +140,7 @@ func (c *Counters) Check() string {
 
 // synDrops is SynDropped by reason.
 func (c *Counters) synDrops() (n uint64) {
-	for _, o := range [...]Outcome{DropTableFull, DropMSS, DropSigned, DropSYNLimit, DropSourceLimit, DropQueueFull} {
+	for _, o := range [...]Outcome{DropTableFull, DropMSS, DropSigned, DropSYNLimit, DropSourceLimit, DropQueueFull, DropNoMemory} {
 		n += c.Outcome[o]
 	}
 	return n

@@ -79,6 +79,7 @@ type Engine struct {
 
 	guarded             bool // there is a limit on SYNs or on cookies
 	heldUntil           Time // new SYNs are dropped before
+	heldFor             Outcome
 	synLimit            tokenBucket
 	cookieLimit, resets tokenBucket
 	sources             sketch

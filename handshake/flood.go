@@ -87,8 +87,11 @@ func (e *Engine) initFlood() {
 // admit asks the bounds and limits of l about a new SYN. Anything but Consumed
 // is the reason to drop it; else stateless asks for a cookie.
 func (e *Engine) admit(l *listener, s *wire.Segment) (o Outcome, stateless bool) {
-	if l.full() || e.now < e.heldUntil { // FLD-004, HND-006
+	if l.full() { // FLD-004
 		return DropQueueFull, false
+	}
+	if e.now < e.heldUntil { // HND-006
+		return e.heldFor, false
 	}
 	if e.sources.on() && !e.sources.take(e.sourceHash(s.Remote), e.now) {
 		if !e.cfg.Flood.SourceCookies {
@@ -121,10 +124,11 @@ func (e *Engine) sourceHash(a wire.Addr) uint64 {
 	return sum.Hash
 }
 
-// HoldSYNs drops new SYNs until a time, as if every accept queue were full: the
-// application has taken longer than it may (HND-006). Handshakes that have begun go on.
-func (e *Engine) HoldSYNs(until Time) {
-	e.heldUntil, e.guarded = until, true
+// HoldSYNs drops new SYNs until a time for reason why: DropQueueFull, as if every accept queue were
+// full, since the application has taken longer than it may (HND-006), or DropNoMemory. Handshakes
+// that have begun go on.
+func (e *Engine) HoldSYNs(until Time, why Outcome) {
+	e.heldUntil, e.heldFor, e.guarded = until, why, true
 	for i := range e.listeners.all {
 		e.listeners.all[i].guarded = true
 	}

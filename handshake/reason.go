@@ -51,6 +51,8 @@ const (
 	DropCookieLimit
 	// DropResetLimit: a reset that Flood.Resets did not allow (RST-017).
 	DropResetLimit
+	// DropNoMemory: a SYN while there is no memory for the text of flows.
+	DropNoMemory
 	numOutcomes
 )
 
@@ -62,6 +64,7 @@ var outcomeNames = [numOutcomes]string{
 	"rate_limited", "rst_ignored", "bad_flags", "no_ack", "syn_table_full", "flow_table_full",
 	"mss_too_small", "signed_without_key", "out_of_order", "syn_limit", "source_limit", "accept_queue_full",
 	"accept_queue_full_ack", "deferred_accept", "bad_cookie", "cookie_limit", "reset_limit",
+	"no_memory",
 }
 
 // String returns the counter name of o in snake_case.

@@ -10,6 +10,9 @@ import (
 // spare is how many blocks of the pool writing leaves for text that arrives.
 func (t *Table) spare() int { return t.pool.Blocks() / 16 }
 
+// Short reports whether there is so little memory for text left that new flows had better wait.
+func (t *Table) Short() bool { return t.pool.Left() < t.pool.Blocks()/32 }
+
 // roomOf is what Write takes of c.
 func (t *Table) roomOf(_ *conn, x *sender) int { return t.cfg.SendBuffer - int(x.buf.size) }
 

@@ -16,9 +16,8 @@ type Counters struct {
 	Timeouts, TailProbes, Recoveries, WindowProbes, KeepAlives     uint64
 	DelayedAcks, Challenges                                        uint64
 	NoTimestamp, PathMTUs, BlackHoles, SoftErrors, CongestionMarks uint64
-	// What the application wanted to write and there was no memory for, in calls; flows refused for
-	// want of memory.
-	WriteNoMemory, RefusedMemory uint64
+	// What the application wanted to write and there was no memory for, in calls.
+	WriteNoMemory uint64
 
 	// Gauges: blocks of text in use, the most there were, and all; flows that hold text behind a hole; flows
 	// that have something queued or in flight.
@@ -70,7 +69,7 @@ func (c *Counters) Add(o *Counters) {
 		{&c.SoftErrors, o.SoftErrors},
 		{&c.CongestionMarks, o.CongestionMarks},
 		{&c.WriteNoMemory, o.WriteNoMemory},
-		{&c.RefusedMemory, o.RefusedMemory},
+
 		{&c.BlocksInUse, o.BlocksInUse},
 		{&c.BlocksHigh, o.BlocksHigh},
 		{&c.Blocks, o.Blocks},

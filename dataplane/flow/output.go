@@ -51,6 +51,7 @@ func (t *Table) Answer(o *Out) (rx int, ok bool) {
 			return rx, true
 		}
 	}
+	t.rx = -1 // the frames go
 	return 0, false
 }
 
@@ -80,12 +81,29 @@ func (t *Table) Output(o *Out) bool {
 			continue
 		}
 		if t.step(c, i, j, o) {
+			if t.turn++; t.turn >= quantum && t.open > 1 {
+				t.yield(c, i, j)
+			}
 			return true
 		}
+		t.turn = 0
 		t.settle(c, i)
 	}
 	t.jobs, t.done, t.answered = t.jobs[:0], 0, 0
 	return false
+}
+
+// quantum is how many segments a flow sends until it is the turn of the next.
+const quantum = 16
+
+// yield puts c behind the others that have something to send.
+func (t *Table) yield(c *conn, i uint32, j *job) {
+	old := *j
+	t.turn, c.job = 0, 0
+	t.open--
+	t.newJob(c, i)
+	k := &t.jobs[c.job-1]
+	k.dup, k.probe, k.ping, k.seq, k.n = old.dup, old.probe, old.ping, old.seq, old.n
 }
 
 // Pending is how many flows may have something to send, and so a bound on how many

@@ -49,6 +49,7 @@ type Table struct {
 	jobs           []job
 	done, answered int // of jobs
 	open           int // jobs that are not settled
+	turn           int // segments in a row of one of them
 	// The segment that is being handled, for what answers it.
 	rx    int16
 	rxIdx uint32
@@ -287,16 +288,32 @@ func (t *Table) want(c *conn, i uint32) *job {
 
 // newJob fills in a job word by word: a literal would be built and then copied.
 func (t *Table) newJob(c *conn, i uint32) {
-	n := len(t.jobs)
-	if n == cap(t.jobs) {
-		t.jobs = append(t.jobs, job{})
+	if len(t.jobs) == cap(t.jobs) {
+		t.compact()
 	}
+	n := len(t.jobs)
 	t.jobs = t.jobs[:n+1]
 	j := &t.jobs[n]
 	j.i, j.gen, j.rx, j.probe, j.ping = i, c.gen, -1, false, false
 	j.dup.Left, j.dup.Right = 0, 0
 	c.job = uint32(n + 1)
 	t.open++
+}
+
+// compact makes room for a job where those were that are done.
+func (t *Table) compact() {
+	keep := t.jobs[:0]
+	for k := range t.jobs {
+		j := &t.jobs[k]
+		if c := &t.conns[j.i]; k >= t.done && c.gen == j.gen && int(c.job) == k+1 {
+			keep = append(keep, *j)
+			c.job = uint32(len(keep))
+		}
+	}
+	t.jobs, t.done, t.answered = keep, 0, 0
+	if len(keep) == cap(keep) {
+		t.jobs = append(keep, job{})[:len(keep)]
+	}
 }
 
 // wake gives c a sender, if it has none.

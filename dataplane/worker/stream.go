@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"time"
+
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -13,6 +15,12 @@ type streamOut struct {
 	blocks [4]wire.SACKBlock
 	ahead  int // segments beyond one per flow that the last round had
 }
+
+// maxFlush is how many segments streams send in one round, about: rings are no deeper.
+const maxFlush = 256
+
+// memoryHold is for how long SYNs are dropped when there is no memory for text, and then looked again.
+const memoryHold = int64(10 * time.Millisecond)
 
 // carry makes the flows of app streams.
 func (w *Worker) carry(app uint16) error {
@@ -162,6 +170,9 @@ func (w *Worker) flushStreams() int {
 			}
 		}
 		sent += w.queue.Settle(w.tx)
+		if sent >= maxFlush { // frames that came in the meantime have their turn
+			return sent
+		}
 		// Flows that send in bulk have more than one segment each.
 		w.ahead = min(max(k-pending, 0)*2, dataplane.BatchSize)
 		if k == n {

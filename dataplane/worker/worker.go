@@ -385,6 +385,9 @@ func (w *Worker) round() (busy bool, next int64) {
 	}
 	if w.streams != nil {
 		fired += w.streams.Advance(maxTimers)
+		if w.streams.Short() {
+			w.engine.HoldSYNs(w.now+memoryHold, handshake.DropNoMemory)
+		}
 	}
 	ran := w.mail.pending() && w.runPosted()
 	next = w.now + w.maxSleep
@@ -442,7 +445,7 @@ func (w *Worker) deliver() {
 		end := w.cfg.Clock()
 		if took := end - begin; took > int64(w.cfg.CallbackBudget) {
 			w.ctr.overBudget++
-			w.engine.HoldSYNs(end + min(took, maxHold))
+			w.engine.HoldSYNs(end+min(took, maxHold), handshake.DropQueueFull)
 		}
 	}
 	w.engine.EndBurst()
