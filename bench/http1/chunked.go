@@ -93,7 +93,7 @@ func (c *chunks) size(b byte) Reason {
 	}
 	switch {
 	case digit >= 0:
-		if c.left>>59 != 0 { // the size stays below 2^63
+		if c.lines > 16 || c.left>>59 != 0 { // the size stays below 2^63, zeros before it are bounded
 			return BadChunk
 		}
 		c.left, c.at = c.left<<4|uint64(digit), chunkDigits

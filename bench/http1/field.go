@@ -128,6 +128,8 @@ func element(list []byte) (first, rest []byte) {
 	return nil, nil
 }
 
+var comma = []byte(",")
+
 // framing is what the fields of a message say about where its content ends and
 // what the connection does afterwards.
 type framing struct {
@@ -169,11 +171,14 @@ func (m *framing) take(name, value []byte) (ours bool, why Reason) {
 			return false, OK
 		}
 		m.coded = true
-		for first, rest := element(value); len(first) > 0; first, rest = element(rest) {
-			switch {
-			case m.chunked: // something follows it
+		// Lists may have empty elements, but not this one: somebody in between may read it as no coding that he knows.
+		for rest, more := value, true; more; {
+			var coding []byte
+			coding, rest, more = bytes.Cut(rest, comma)
+			switch coding = trim(coding); {
+			case len(coding) == 0 || m.chunked: // chunked is the last, and there once
 				return true, BadCoding
-			case is(first, "chunked"):
+			case is(coding, "chunked"):
 				m.chunked = true
 			default:
 				m.unknown = true
@@ -193,10 +198,10 @@ func (m *framing) check(minor byte) Reason {
 		return LengthAndCoding
 	case minor == 0:
 		return CodingHTTP10
+	case m.unknown && !m.chunked:
+		return BadCoding // RFC 9112 section 6.3: the end cannot be told
 	case m.unknown:
 		return CodingUnknown
-	case !m.chunked:
-		return BadCoding
 	}
 	return OK
 }
