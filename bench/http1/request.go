@@ -102,7 +102,10 @@ func (r *request) line(text []byte) (why Reason) {
 	}
 	i := bytes.IndexByte(text, ' ')
 	j := bytes.LastIndexByte(text, ' ')
-	if i < 0 || i == j || j-i == 1 {
+	if i < 0 {
+		return BadMethod // as when its end had come in another piece
+	}
+	if i == j || j-i == 1 {
 		return BadRequestLine
 	}
 	target := text[i+1 : j]

@@ -57,6 +57,7 @@ var requestRules = []struct {
 	{"RFC 9110 9.1: methods are case-sensitive", "get / HTTP/1.1\r\nHost: a\r\n\r\n", "501 close", MethodUnknown},
 	{"RFC 9112 3: long method", strings.Repeat("A", 33), "501 close", MethodUnknown},
 	{"RFC 9112 3: TLS is not waited for", "\x16\x03\x01\x02\x00", "400 close", BadMethod},
+	{"RFC 9112 3: a method alone", "GET\r\n", "400 close", BadMethod},
 	{"RFC 9112 2.2: blank before the method", " GET / HTTP/1.1\r\n", "400 close", BadMethod},
 	{"RFC 9112 2.2: CR alone before the method", "\rGET / HTTP/1.1\r\n", "400 close", BadMethod},
 	{"RFC 9112 3: two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400 close", BadRequestLine},
