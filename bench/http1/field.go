@@ -141,34 +141,34 @@ type framing struct {
 	keepAlive bool
 }
 
-// take looks at one field; ours is false when the name is another one.
-func (m *framing) take(name, value []byte) (ours bool, why Reason) {
+// take looks at one field.
+func (m *framing) take(name, value []byte) Reason {
 	switch len(name) {
 	case len("connection"):
 		if !is(name, "connection") {
-			return false, OK
+			return OK
 		}
 		for first, rest := element(value); len(first) > 0; first, rest = element(rest) {
 			m.close = m.close || is(first, "close")
 			m.keepAlive = m.keepAlive || is(first, "keep-alive")
 		}
-		return true, OK
+		return OK
 	case len("content-length"):
 		if !is(name, "content-length") {
-			return false, OK
+			return OK
 		}
 		n, ok := decimal(value)
 		switch {
 		case !ok:
-			return true, BadLength
+			return BadLength
 		case m.length >= 0 && m.length != n:
-			return true, LengthsDiffer
+			return LengthsDiffer
 		}
 		m.length = n
-		return true, OK
+		return OK
 	case len("transfer-encoding"):
 		if !is(name, "transfer-encoding") {
-			return false, OK
+			return OK
 		}
 		m.coded = true
 		// Lists may have empty elements, but not this one: somebody in between may read it as no coding that he knows.
@@ -177,16 +177,16 @@ func (m *framing) take(name, value []byte) (ours bool, why Reason) {
 			coding, rest, more = bytes.Cut(rest, comma)
 			switch coding = trim(coding); {
 			case len(coding) == 0 || m.chunked: // chunked is the last, and there once
-				return true, BadCoding
+				return BadCoding
 			case is(coding, "chunked"):
 				m.chunked = true
 			default:
 				m.unknown = true
 			}
 		}
-		return true, OK
+		return OK
 	}
-	return false, OK
+	return OK
 }
 
 // check is what is to be said when all fields are known (RFC 9112 section 6).

@@ -3,6 +3,7 @@ package http1
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -124,7 +125,7 @@ func (k *kernel) serve(c *net.TCPConn) {
 			return
 		}
 		n, err := c.Read(in)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return
 		}
 		k.call(func() {
@@ -132,7 +133,7 @@ func (k *kernel) serve(c *net.TCPConn) {
 			if n > 0 {
 				k.s.Data(f, in[:n])
 			}
-			if err == io.EOF && !f.aborted {
+			if err != nil && !f.aborted {
 				ends = true
 				k.s.PeerClosed(f)
 			}
@@ -343,9 +344,10 @@ func TestGoServer(t *testing.T) {
 					_, err = conn.Write(f.out)
 					require.NoError(t, err)
 					f.out = nil
-					for done, why := false, OK; !done; {
+					for done := false; !done; {
+						var why Reason
 						n, err := conn.Read(in)
-						if err == io.EOF {
+						if errors.Is(err, io.EOF) {
 							done, why = c.PeerClosed(f)
 						} else {
 							require.NoError(t, err)

@@ -241,8 +241,7 @@ func (r *request) field(name, value []byte) Reason {
 		}
 		fallthrough
 	default:
-		_, why := r.take(name, value)
-		return why
+		return r.take(name, value)
 	}
 	return OK
 }

@@ -36,7 +36,7 @@ func (a *answer) parse(p []byte) (n int, why Reason) {
 		}
 		name, value, why := field(text)
 		if why == OK {
-			_, why = a.take(name, value)
+			why = a.take(name, value)
 		}
 		if why != OK {
 			return 0, why

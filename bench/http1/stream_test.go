@@ -169,8 +169,11 @@ func BenchmarkServer(b *testing.B) {
 		name, in string
 		site     *Site
 	}{
-		{"request=short/site=fixed", get(""), fixed}, {"request=close/site=fixed", get("Connection: close\r\n"), fixed}, {"request=curl/site=fixed", curlRequest, fixed},
-		{"request=curl/site=files", curlRequest, files}, {"request=browser/site=files", browserRequest, files},
+		{"request=short/site=fixed", get(""), fixed},
+		{"request=close/site=fixed", get("Connection: close\r\n"), fixed},
+		{"request=curl/site=fixed", curlRequest, fixed},
+		{"request=curl/site=files", curlRequest, files},
+		{"request=browser/site=files", browserRequest, files},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s, f, in := testServer(c.site), &sink{}, []byte(c.in)
