@@ -61,9 +61,12 @@ var mayImport = map[string][]string{
 	// The one package that knows both frames and TCP.
 	"dataplane/worker": {"cookie", "dataplane", "dataplane/flow", "dataplane/wire", "handshake", "hugepages", "rss"},
 
+	// HTTP/1.1 without I/O.
+	"bench/http1": {},
+
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"bench":       {".", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 
 	// Look at the machine, know nothing of packets.
 	"cmd/fastsyn/internal/ethtool": {},

@@ -24,6 +24,7 @@ type need struct {
 
 // tools maps programs to the Debian package that has them.
 var tools = map[string]string{
+	"ab":        "apache2-utils",
 	"bpftool":   "bpftool",
 	"conntrack": "conntrack",
 	"curl":      "curl",

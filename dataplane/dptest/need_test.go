@@ -87,7 +87,7 @@ func TestNeed(t *testing.T) {
 func TestEveryNeedHasARemedy(t *testing.T) {
 	for _, w := range []string{
 		"root", "netns", "afpacket", "cap_net_raw", "tcpdump", "tshark", "iptables", "nft",
-		"conntrack", "curl", "nc", "nginx", "ping", "python3", "ethtool", "ss", "hugepages", "tun", "dpdk", "qemu", "busybox", "guestkernel",
+		"conntrack", "curl", "nc", "nginx", "wrk", "ab", "ping", "python3", "ethtool", "ss", "hugepages", "tun", "dpdk", "qemu", "busybox", "guestkernel",
 	} {
 		require.Contains(t, needs, w)
 	}

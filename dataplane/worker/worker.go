@@ -270,6 +270,9 @@ func (w *Worker) Release(id handshake.FlowID) { w.Flow(id).Release() }
 // ID is the index of the worker and of its queue.
 func (w *Worker) ID() int { return w.cfg.ID }
 
+// Now is the time of the burst: Config.Clock read once per round.
+func (w *Worker) Now() int64 { return w.now }
+
 // Polling is how the worker waits: Adaptive or Busy.
 func (w *Worker) Polling() Polling { return w.cfg.Polling }
 

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/bench/http1"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// maxFiles is how much of a directory is read into memory.
+const maxFiles = 1 << 30
+
+// httpSite returns what is served: the files under root, or without one size bytes for every path.
+func httpSite(root string, size int) (*http1.Site, error) {
+	if root == "" {
+		return http1.Fixed("text/plain", http1.FixedText(size)), nil
+	}
+	dir, err := os.OpenRoot(root) // links do not lead outside
+	if err != nil {
+		return nil, err
+	}
+	site, err := http1.Files(dir.FS(), maxFiles)
+	if closing := dir.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", root, err)
+	}
+	return site, nil
+}
+
+// httpApp serves a site over HTTP/1.1, with a server for each worker.
+type httpApp struct{ servers []*http1.Server }
+
+func newHTTPApp(site *http1.Site, workers int, l http1.Limits) *httpApp {
+	a := &httpApp{}
+	for range workers {
+		a.servers = append(a.servers, http1.NewServer(site, l))
+	}
+	return a
+}
+
+func (a *httpApp) callbacks() fastsyn.Callbacks {
+	return fastsyn.Callbacks{
+		Data:       func(f *fastsyn.Flow, p []byte) { a.of(f).Data(f, p) },
+		Writable:   func(f *fastsyn.Flow) { a.of(f).Writable(f) },
+		PeerClosed: func(f *fastsyn.Flow) { a.of(f).PeerClosed(f) },
+		Closed:     func(f *fastsyn.Flow, _ handshake.CloseReason) { a.of(f).Closed(f) },
+	}
+}
+
+// of returns the server of f's worker, with its clock set.
+func (a *httpApp) of(f *fastsyn.Flow) *http1.Server {
+	w := f.Worker()
+	s := a.servers[w.ID()]
+	s.Tick(w.Now() / int64(time.Second))
+	return s
+}
+
+// counters adds up what the servers counted. Only when the workers have ended.
+func (a *httpApp) counters() (c http1.Counters) {
+	for _, s := range a.servers {
+		c.Add(&s.Counters)
+	}
+	return c
+}
