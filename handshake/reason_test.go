@@ -56,6 +56,7 @@ func TestFLD_010_EveryReasonIsCounted(t *testing.T) {
 		DropBadCookie:     {cfg: Config{Cookies: always, Flood: FloodConfig{SilentBadCookies: true}}, before: cookieOut, last: "A seq=1 ack=9 | -"},
 		DropCookieLimit:   {cfg: Config{Cookies: always, Flood: FloodConfig{CookieAccepts: Limit{PerSecond: 1, Burst: 1}}}, set: taken, before: cookieOut, last: "A seq=1 ack=1 | -"},
 		DropResetLimit:    {cfg: Config{Flood: FloodConfig{Resets: Limit{PerSecond: 1, Burst: 1}}}, before: "S lport=99 | RA\n", last: "S lport=99 | -"},
+		DropNoMemory:      {set: func(k *kit) { k.e.HoldSYNs(k.now+1, DropNoMemory) }, last: "S mss=1460 | -"},
 	} {
 		t.Run("FLD-010 "+Outcome(want).String(), func(t *testing.T) {
 			k := newKit(t, c.cfg)
