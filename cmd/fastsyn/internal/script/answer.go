@@ -90,7 +90,7 @@ func (a *answer) same(b *answer) bool {
 
 // compare returns what about a is not as the pattern says, "" if nothing. c is
 // the numbering of the flow.
-func (a *answer) compare(want *Segment, fam Family, c *flow) string {
+func (a *answer) compare(want *Segment, fam Family, c *numbering) string {
 	if a.flags != want.Flags {
 		return "flags are " + flagString(a.flags) + ", want " + flagString(want.Flags)
 	}
@@ -105,7 +105,7 @@ func (a *answer) compare(want *Segment, fam Family, c *flow) string {
 	return ""
 }
 
-func (a *answer) field(f *Field, fam Family, c *flow) string {
+func (a *answer) field(f *Field, fam Family, c *numbering) string {
 	got, ok := a.number(f.Name)
 	if f.Absent {
 		if ok {
@@ -194,7 +194,7 @@ func (a *answer) number(name string) (uint32, bool) {
 }
 
 // show renders a as a script would say it.
-func (a *answer) show(c *flow) string {
+func (a *answer) show(c *numbering) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s seq=", flagString(a.flags))
 	if c != nil && c.known {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
@@ -27,6 +28,7 @@ type Endpoint struct {
 	app      uint16
 	link     Link
 	fam      Family
+	side     Side // Bare or Stream
 	flows    map[handshake.FlowID]*appFlow
 	accepted []*appFlow
 	cur      *appFlow
@@ -47,10 +49,11 @@ var _ Subject = (*Endpoint)(nil)
 // so that every script meets that.
 const start = int64(400<<32-10_000) * 1e6
 
-// NewEndpoint makes a fastsyn endpoint with the settings of a script.
-func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
+// NewEndpoint makes a fastsyn endpoint with the settings of a script, whose flows are
+// Bare or streams.
+func NewEndpoint(c Settings, side Side, fam Family, link Link) (*Endpoint, error) {
 	e := &Endpoint{
-		now: start, link: link, fam: fam, flows: map[handshake.FlowID]*appFlow{},
+		now: start, link: link, fam: fam, side: side, flows: map[handshake.FlowID]*appFlow{},
 		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
 	}
 	cfg := handshake.Config{
@@ -90,7 +93,7 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 		return nil, err
 	}
 	e.w, err = worker.New(worker.Config{
-		Port: e.own, Net: nw, Engine: cfg, Hasher: hasher, Ring: e.ring, CPU: -1, Clock: func() int64 { return e.now },
+		Port: e.own, Net: nw, Engine: cfg, Flow: flowConfig(c), Hasher: hasher, Ring: e.ring, CPU: -1, Clock: func() int64 { return e.now },
 	})
 	if err != nil {
 		return nil, errors.Join(err, e.own.Close(), e.far.Close())
@@ -105,9 +108,22 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 	return e, nil
 }
 
+// flowConfig is how streams are set up: as the kernel's are in its namespace, where a flow
+// that is young has its text acknowledged at once.
+func flowConfig(c Settings) flow.Config {
+	f := flow.Config{
+		Memory: 8 << 20, AckDelay: -1,
+		KeepAliveIdle: time.Second, KeepAliveInterval: time.Second, KeepAliveProbes: 3,
+	}
+	if c.AckDelay {
+		f.AckDelay = 0
+	}
+	return f
+}
+
 func (e *Endpoint) callbacks() worker.Callbacks {
 	return worker.Callbacks{
-		Bare: true,
+		Bare: e.side == Bare,
 		Established: func(f *worker.Flow) {
 			a := e.flows[f.ID()]
 			if a == nil {
@@ -133,7 +149,7 @@ func (e *Endpoint) callbacks() worker.Callbacks {
 func (e *Endpoint) Free() error { return errors.Join(e.w.Free(), e.own.Close(), e.far.Close()) }
 
 // Side implements Subject.
-func (e *Endpoint) Side() Side { return Fastsyn }
+func (e *Endpoint) Side() Side { return e.side }
 
 // WallClock implements Subject.
 func (e *Endpoint) WallClock() bool { return false }

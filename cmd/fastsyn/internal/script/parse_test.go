@@ -44,7 +44,7 @@ outcome answered_challenge
 	require.Equal(t, []Family{V6}, s.Families)
 	require.Equal(t, Settings{NoTimestamps: true, Cookies: "always", ChallengeLimit: true, MSS: 1000, MTU: 1400, PeerISS: 0xffffffff}, s.Settings)
 	require.Equal(t, []Difference{{
-		Line: 17, Rules: []string{"LSN-009"}, Why: "because", Fastsyn: []string{"silence"}, Kernel: []string{"<-- RA seq=@0 ack=5"},
+		Line: 17, Rules: []string{"LSN-009"}, Why: "because", Lines: []Variant{{Fastsyn, "silence"}, {Kernel, "<-- RA seq=@0 ack=5"}},
 	}}, s.Differs)
 
 	require.Len(t, s.Steps, 10)
@@ -133,10 +133,14 @@ func TestParseErrors(t *testing.T) {
 		{head + "--> icmp sorry seq=0\n", `icmp "sorry": want one of: admin-prohibited`},
 		{head + "differs LSN-009\n", `want "differs LSN-009: why"`},
 		{head + "fastsyn: silence\n", "follows a line"},
-		{head + "differs LSN-009: x\nfastsyn: silence\nlisten\n", "x.seg:5: listen: the difference of line 3 names one side only"},
+		{head + "differs LSN-009: x\nfastsyn: silence\nlisten\n", "x.seg:5: listen: the difference of line 3 says nothing about one side (kernel)"},
 		{head + "differs LSN-009: x\nfastsyn: silence\nkernel: silence\n", "say the same"},
 		{head + "differs LSN-009: x\nfastsyn: silence\nkernel: dance\n", `unknown step "dance"`},
-		{head + "only: fastsyn, y\ndiffers LSN-009: x\nfastsyn: silence\nkernel: open\n", "has no differences"},
+		{head + "differs LSN-009: x\nbare: silence\nkernel: open\n\n", "says nothing about one side (stream)"},
+		{head + "differs LSN-009: x\nbare+stream: silence\nkernel+fastsyn: open\n", "x.seg:5: kernel+fastsyn"},
+		{head + "bare+bare: silence\n", `unknown header "bare+bare"`},
+		{head + "flows: streams\nonly: bare, y\nopen\n", "no side runs it"},
+		{head + "flows: bare\n", "want streams"},
 		{head + "wait 3s\nsilence\n", "line 3: after a wait above 50ms the kernel must answer"},
 		{head + "listen\x00\n", "not plain text"},
 		{strings.Repeat("#\n", maxSize), "split it by scenario"},
