@@ -29,6 +29,7 @@ type Endpoint struct {
 	link     Link
 	fam      Family
 	side     Side // Bare or Stream
+	hold     bool
 	flows    map[handshake.FlowID]*appFlow
 	accepted []*appFlow
 	cur      *appFlow
@@ -136,6 +137,9 @@ func (e *Endpoint) callbacks() worker.Callbacks {
 		Data: func(f *worker.Flow, p []byte) {
 			a := e.flows[f.ID()]
 			a.text = append(a.text, p...)
+			if e.hold {
+				f.Hold(len(p))
+			}
 		},
 		PeerClosed: func(f *worker.Flow) { e.flows[f.ID()].peerClosed = true },
 		Closed: func(f *worker.Flow, why handshake.CloseReason) {
@@ -298,11 +302,45 @@ func (e *Endpoint) Read(n int) ([]byte, error) {
 	n = min(n, len(e.cur.text))
 	p := e.cur.text[:n]
 	e.cur.text = e.cur.text[n:]
+	if e.hold && n > 0 {
+		e.w.Flow(e.cur.id).Consumed(n)
+		return p, e.settle()
+	}
 	return p, nil
 }
 
+// Hold implements Subject.
+func (e *Endpoint) Hold() error {
+	e.hold = true
+	return nil
+}
+
+// KeepAlive implements Subject.
+func (e *Endpoint) KeepAlive() error {
+	return e.stream(func(f *worker.Flow) { f.SetKeepAlive(true) })
+}
+
+// UserTimeout implements Subject.
+func (e *Endpoint) UserTimeout(d time.Duration) error {
+	return e.stream(func(f *worker.Flow) { f.SetUserTimeout(d) })
+}
+
+// Nagle implements Subject.
+func (e *Endpoint) Nagle() error {
+	return e.stream(func(f *worker.Flow) { f.SetNoDelay(false) })
+}
+
+// stream does something with the current flow.
+func (e *Endpoint) stream(do func(f *worker.Flow)) error {
+	if e.cur == nil {
+		return errNoFlow
+	}
+	do(e.w.Flow(e.cur.id))
+	return e.settle()
+}
+
 // Close implements Subject.
-func (e *Endpoint) Close() error { return e.end(e.w.Close) }
+func (e *Endpoint) Close() error { return e.end(e.w.Release) }
 
 // Shutdown implements Subject: the application reads on in any case.
 func (e *Endpoint) Shutdown() error { return e.end(e.w.Close) }

@@ -82,6 +82,9 @@ func (p *parser) take(line string) error {
 		}
 		return p.header(name, strings.TrimSpace(val))
 	}
+	if rest, ok := strings.CutPrefix(line, "["); ok {
+		return p.timed(rest)
+	}
 	return p.step(All, line)
 }
 
@@ -173,6 +176,11 @@ func (p *parser) setting(val string) error {
 			return fmt.Errorf("challenge-limit %q: want on; without the line nothing is limited", arg)
 		}
 		c.ChallengeLimit = true
+	case name == "ack-delay":
+		if arg != "on" {
+			return fmt.Errorf("ack-delay %q: want on; without the line ACKs go out at once", arg)
+		}
+		c.AckDelay = true
 	case name == "mss":
 		return number(&c.MSS, 88, 1460)
 	case name == "mtu":
@@ -184,7 +192,7 @@ func (p *parser) setting(val string) error {
 		}
 		c.PeerISS = uint32(n)
 	default:
-		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, mss, mtu or peer-iss", name)
+		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, ack-delay, mss, mtu or peer-iss", name)
 	}
 	return nil
 }
@@ -200,6 +208,22 @@ func (p *parser) openDiffer(rest string) error {
 	}
 	p.s.Differs = append(p.s.Differs, d)
 	p.differ = &p.s.Differs[len(p.s.Differs)-1]
+	return nil
+}
+
+// timed reads "side] step" for a step that is about a side's clock.
+func (p *parser) timed(line string) error {
+	word, step, ok := strings.Cut(line, "]")
+	side, known := parseSide(word)
+	if !ok || !known {
+		return errors.New("want \"[side] step\", a side being bare, stream, fastsyn or kernel, or several with + between")
+	}
+	if err := p.step(side, strings.TrimSpace(step)); err != nil {
+		return err
+	}
+	if op := p.s.Steps[len(p.s.Steps)-1].Op; op != OpPass && op != OpSpace {
+		return errors.New("only wait and space may be for one side without more words; for others begin with \"differs ID: why\"")
+	}
 	return nil
 }
 

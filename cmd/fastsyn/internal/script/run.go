@@ -179,7 +179,7 @@ func (r *runner) inject(s *Segment, icmp string) error {
 			o.ecr += f.tsLast
 		}
 	}
-	o.cookie = r.tfo[o.src]
+	o.cookie, o.blocksFrom = r.tfo[o.src], f.iss
 	r.mark = r.sub.Outcomes()
 	var frame []byte
 	var err error

@@ -141,6 +141,10 @@ const (
 	OpClose
 	OpAbort
 	OpShutdown
+	OpHold
+	OpKeepAlive
+	OpUserTimeout
+	OpNagle
 	OpState
 	OpHalfOpen
 	OpOutcome
@@ -154,13 +158,14 @@ type Step struct {
 	Op   Op
 	Seg  Segment       // OpInject, OpExpect, OpICMP (fields only)
 	Word string        // OpError, OpState, OpOutcome, OpICMP: its one word
-	N    int           // OpSend, OpRead, OpHalfOpen, OpListen, OpUnlisten
+	N    int           // OpSend, OpRead, OpHalfOpen, OpListen, OpUnlisten, OpUserTimeout
 	D    time.Duration // OpPass
 }
 
 // Segment is a segment to inject, or a pattern for one to expect.
 type Segment struct {
 	Flags  wire.Flags
+	Push   bool    // of one to expect: it may have PSH or not
 	Fields []Field // in the order written, which is that of options on the wire
 }
 
@@ -175,6 +180,7 @@ type Field struct {
 	Above  bool     // >value
 	Word   string   // seq=new, sum=bad, …
 	Bytes  []byte   // hex
+	Blocks [][2]int64
 }
 
 // find returns the last field of that name.
