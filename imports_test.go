@@ -76,7 +76,7 @@ var mayImport = map[string][]string{
 	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
 
 	// Plays segment scripts against a worker on the loop wire, as its tests do against the kernel.
-	"cmd/fastsyn/internal/script": {"cookie", "dataplane", "dataplane/loop", "dataplane/wire", "dataplane/worker", "handshake"},
+	"cmd/fastsyn/internal/script": {"cookie", "dataplane", "dataplane/flow", "dataplane/loop", "dataplane/wire", "dataplane/worker", "handshake"},
 }
 
 // mayUse lists modules from outside that a package imports besides

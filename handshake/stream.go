@@ -45,6 +45,7 @@ const (
 	StreamSACK                           // SACK
 	StreamECN                            // ECN (RFC 3168)
 	StreamRetrans                        // a segment of the handshake was sent again, or a cookie hides whether it was
+	StreamSYN                            // a SYN-ACK has completed it, and wants an ACK
 	StreamLost                           // one was lost: text begins with a window of one segment (RFC 5681 §3.1)
 )
 
@@ -72,6 +73,9 @@ func (e *Engine) Stream(ev *Event, s *Stream) {
 	}
 	if r.shifts&bitECN != 0 {
 		s.Has |= StreamECN
+	}
+	if ev.Len != 0 {
+		s.Has |= StreamSYN
 	}
 	if r.flags&flagRetrans != 0 {
 		s.Has |= StreamRetrans
@@ -120,6 +124,20 @@ type StreamEnd struct {
 	Reason         CloseReason
 	TimeWait       bool // the record stays for 2·MSL; else it is gone
 	Reset          bool // send a reset
+}
+
+// ResetStream answers s, a segment that a stream has no use for any more, by a reset
+// (RST-014, SYN-004). EndStream is to follow.
+func (e *Engine) ResetStream(id FlowID, s *wire.Segment) {
+	o := e.emit(id.idx, false)
+	if o == nil {
+		return
+	}
+	o.Seq, o.Flags, o.Win, o.TOS = s.Ack, wire.FlagRST, 0, s.TOS&^3
+	if s.Flags&wire.FlagACK == 0 {
+		o.Seq, o.Ack, o.Flags = 0, s.Seq+wire.Seq(s.SegLen()), wire.FlagRST|wire.FlagACK
+	}
+	e.ctr.ResetsSent++
 }
 
 // EndStream takes back a stream. seg is the segment of this burst that ended it, -1

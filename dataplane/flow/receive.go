@@ -82,12 +82,18 @@ func (t *Table) unusual(c *conn, i uint32, s *wire.Segment) handshake.Outcome {
 		// Only a FIN-WAIT-2 that nobody owns gives way (SYN-004).
 		if c.state == handshake.FinWait2 && c.flags&connReleased != 0 && s.Flags&wire.FlagACK == 0 && c.rcvNxt.LessEq(s.Seq) &&
 			!(c.flags&connTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && c.ts.Old(s.Opt.TSVal, t.sec)) {
-			t.end(c, i, handshake.ReasonAborted, endReset)
-			return handshake.Consumed
+			return t.refuse(c, i, s)
 		}
 		return t.challenge(c, i) // SYN-002, SYN-003; this repeats a lost third ACK too
 	}
 	return handshake.DropNoACK // VAL-020: silent wherever it lies
+}
+
+// refuse ends a released flow whose peer goes on, by a reset that answers s.
+func (t *Table) refuse(c *conn, i uint32, s *wire.Segment) handshake.Outcome {
+	t.engine.ResetStream(t.engine.ID(i), s)
+	t.end(c, i, handshake.ReasonAborted, endQuiet)
+	return handshake.AnsweredReset
 }
 
 // challenge answers by an ACK, at most one per 500 ms and flow (RST-009: the limit is
@@ -149,8 +155,7 @@ func (t *Table) text(c *conn, i uint32, s *wire.Segment, text []byte, fin bool, 
 	n := uint32(len(text))
 	if n != 0 && c.flags&connReleased != 0 && c.rcvNxt.Less(s.Seq+wire.Seq(n)) { // RST-014
 		t.ctr.Unread++
-		t.end(c, i, handshake.ReasonAborted, endReset)
-		return handshake.Consumed
+		return t.refuse(c, i, s)
 	}
 	gen, prompt := c.gen, false
 	if c.held.Next(c.rcvNxt, wnd, s.Seq, n) {

@@ -225,7 +225,7 @@ func (t *Table) Open(ev *handshake.Event, autoClose bool, text []byte) {
 		t.ctr.BytesOut += uint64(t.send.append(&x.buf, text, math.MaxUint32, 0))
 		t.want(c, i)
 	}
-	if ev.Active {
+	if s.Has&handshake.StreamSYN != 0 { // not the ACK of a simultaneous open (SIM-002)
 		c.flags |= connAckNow
 		t.want(c, i)
 	} else if c.flags&connKeepAlive != 0 {

@@ -54,6 +54,14 @@ func (r *runner) act(st *Step) error {
 		return r.sub.Shutdown()
 	case OpAbort:
 		return r.sub.Abort()
+	case OpHold:
+		return r.sub.Hold()
+	case OpKeepAlive:
+		return r.sub.KeepAlive()
+	case OpUserTimeout:
+		return r.sub.UserTimeout(time.Duration(st.N) * time.Millisecond)
+	case OpNagle:
+		return r.sub.Nagle()
 	case OpState:
 		k := r.cur
 		t := wire.Tuple{Remote: k.peer, Local: k.endpoint, RemotePort: k.peerPort, LocalPort: k.endpointPort}

@@ -19,7 +19,8 @@ type answer struct {
 	text         []byte
 	order        []string          // names of the options as they come
 	tfo          []byte            // cookie of Fast Open
-	opt          map[string]uint32 // mss, ws, sack, ts, ecr
+	opt          map[string]uint32 // mss, ws, sack, ts, ecr, and how many blocks
+	blocks       []wire.SACKBlock
 }
 
 // readAnswer decodes a TCP frame of the endpoint and holds it to the rules that
@@ -57,6 +58,11 @@ func readAnswer(frame []byte, p *wire.Packet, l *Link) (*answer, error) {
 			a.opt["sack"] = 0
 		case o.Kind == wire.OptFastOpen:
 			a.opt["tfo"], a.tfo = uint32(len(o.Data)), slices.Clone(o.Data)
+		case o.Kind == wire.OptSACK && len(o.Data)%8 == 0:
+			for b := o.Data; len(b) > 0; b = b[8:] {
+				a.blocks = append(a.blocks, wire.SACKBlock{Left: wire.Seq(be.Uint32(b)), Right: wire.Seq(be.Uint32(b[4:]))})
+			}
+			a.opt["blocks"] = uint32(len(a.blocks))
 		case o.Kind == wire.OptTimestamps && len(o.Data) == 8:
 			a.opt["ts"], a.opt["ecr"] = be.Uint32(o.Data), be.Uint32(o.Data[4:])
 		}
@@ -90,8 +96,12 @@ func (a *answer) same(b *answer) bool {
 
 // compare returns what about a is not as the pattern says, "" if nothing. c is
 // the numbering of the flow.
-func (a *answer) compare(want *Segment, fam Family, c *flow) string {
-	if a.flags != want.Flags {
+func (a *answer) compare(want *Segment, fam Family, c *numbering) string {
+	got := a.flags
+	if want.Push {
+		got &^= wire.FlagPSH
+	}
+	if got != want.Flags {
 		return "flags are " + flagString(a.flags) + ", want " + flagString(want.Flags)
 	}
 	if n := want.value("len", fam, 0); int(n) != len(a.text) {
@@ -105,7 +115,7 @@ func (a *answer) compare(want *Segment, fam Family, c *flow) string {
 	return ""
 }
 
-func (a *answer) field(f *Field, fam Family, c *flow) string {
+func (a *answer) field(f *Field, fam Family, c *numbering) string {
 	got, ok := a.number(f.Name)
 	if f.Absent {
 		if ok {
@@ -121,6 +131,11 @@ func (a *answer) field(f *Field, fam Family, c *flow) string {
 			return "there is no cookie"
 		case f.Word == "cookie" && !slices.Equal(a.tfo, c.cookie):
 			return fmt.Sprintf("the cookie is %x, want %x", a.tfo, c.cookie)
+		}
+		return ""
+	case "blocks":
+		if have := blocksString(a.blocks, c.irs); have != fieldBlocks(f) {
+			return fmt.Sprintf("blocks are %q, want %q", have, fieldBlocks(f))
 		}
 		return ""
 	case "order":
@@ -162,6 +177,23 @@ func (a *answer) field(f *Field, fam Family, c *flow) string {
 	return differ(f.Name, "", int64(got), want)
 }
 
+// blocksString renders SACK blocks as a script would say them.
+func blocksString(blocks []wire.SACKBlock, from uint32) string {
+	var s []string
+	for _, b := range blocks {
+		s = append(s, fmt.Sprintf("%d-%d", int32(uint32(b.Left)-from), int32(uint32(b.Right)-from)))
+	}
+	return strings.Join(s, ",")
+}
+
+func fieldBlocks(f *Field) string {
+	var s []string
+	for _, b := range f.Blocks {
+		s = append(s, fmt.Sprintf("%d-%d", b[0], b[1]))
+	}
+	return strings.Join(s, ",")
+}
+
 func differ(name, mark string, got, want int64) string {
 	if got == want {
 		return ""
@@ -194,7 +226,7 @@ func (a *answer) number(name string) (uint32, bool) {
 }
 
 // show renders a as a script would say it.
-func (a *answer) show(c *flow) string {
+func (a *answer) show(c *numbering) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s seq=", flagString(a.flags))
 	if c != nil && c.known {
@@ -220,6 +252,9 @@ func (a *answer) show(c *flow) string {
 	}
 	if _, ok := a.opt["sack"]; ok {
 		b.WriteString(" sack")
+	}
+	if len(a.blocks) > 0 && c != nil {
+		b.WriteString(" blocks=" + blocksString(a.blocks, c.irs))
 	}
 	if len(a.order) > 0 {
 		b.WriteString(" order=" + strings.Join(a.order, ","))

@@ -71,6 +71,7 @@ type outgoing struct {
 	seq, ack     uint32
 	first        uint32 // place of its text in the stream
 	ecr          uint32
+	blocksFrom   uint32 // the ISS that blocks count from
 	cookie       []byte // of Fast Open, for the peer's address
 	seg          *Segment
 	fam          Family
@@ -138,6 +139,12 @@ func (o *outgoing) options() ([]byte, error) {
 				}
 			}
 			b = append(append(b, wire.OptFastOpen, byte(2+len(c))), c...)
+		case "blocks":
+			b = append(b, wire.OptSACK, byte(2+8*len(f.Blocks)))
+			for _, r := range f.Blocks {
+				b = be.AppendUint32(b, o.blocksFrom+uint32(r[0]))
+				b = be.AppendUint32(b, o.blocksFrom+uint32(r[1]))
+			}
 		case "nop":
 			b = append(b, 1)
 		case "eol":

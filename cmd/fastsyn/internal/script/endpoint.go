@@ -8,6 +8,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
@@ -27,6 +28,8 @@ type Endpoint struct {
 	app      uint16
 	link     Link
 	fam      Family
+	side     Side // Bare or Stream
+	hold     bool
 	flows    map[handshake.FlowID]*appFlow
 	accepted []*appFlow
 	cur      *appFlow
@@ -47,10 +50,11 @@ var _ Subject = (*Endpoint)(nil)
 // so that every script meets that.
 const start = int64(400<<32-10_000) * 1e6
 
-// NewEndpoint makes a fastsyn endpoint with the settings of a script.
-func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
+// NewEndpoint makes a fastsyn endpoint with the settings of a script, whose flows are
+// Bare or streams.
+func NewEndpoint(c Settings, side Side, fam Family, link Link) (*Endpoint, error) {
 	e := &Endpoint{
-		now: start, link: link, fam: fam, flows: map[handshake.FlowID]*appFlow{},
+		now: start, link: link, fam: fam, side: side, flows: map[handshake.FlowID]*appFlow{},
 		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
 	}
 	cfg := handshake.Config{
@@ -90,7 +94,7 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 		return nil, err
 	}
 	e.w, err = worker.New(worker.Config{
-		Port: e.own, Net: nw, Engine: cfg, Hasher: hasher, Ring: e.ring, CPU: -1, Clock: func() int64 { return e.now },
+		Port: e.own, Net: nw, Engine: cfg, Flow: flowConfig(c), Hasher: hasher, Ring: e.ring, CPU: -1, Clock: func() int64 { return e.now },
 	})
 	if err != nil {
 		return nil, errors.Join(err, e.own.Close(), e.far.Close())
@@ -105,9 +109,22 @@ func NewEndpoint(c Settings, fam Family, link Link) (*Endpoint, error) {
 	return e, nil
 }
 
+// flowConfig is how streams are set up: as the kernel's are in its namespace, where a flow
+// that is young has its text acknowledged at once.
+func flowConfig(c Settings) flow.Config {
+	f := flow.Config{
+		Memory: 8 << 20, AckDelay: -1,
+		KeepAliveIdle: time.Second, KeepAliveInterval: time.Second, KeepAliveProbes: 3,
+	}
+	if c.AckDelay {
+		f.AckDelay = 0
+	}
+	return f
+}
+
 func (e *Endpoint) callbacks() worker.Callbacks {
 	return worker.Callbacks{
-		Bare: true,
+		Bare: e.side == Bare,
 		Established: func(f *worker.Flow) {
 			a := e.flows[f.ID()]
 			if a == nil {
@@ -120,6 +137,9 @@ func (e *Endpoint) callbacks() worker.Callbacks {
 		Data: func(f *worker.Flow, p []byte) {
 			a := e.flows[f.ID()]
 			a.text = append(a.text, p...)
+			if e.hold {
+				f.Hold(len(p))
+			}
 		},
 		PeerClosed: func(f *worker.Flow) { e.flows[f.ID()].peerClosed = true },
 		Closed: func(f *worker.Flow, why handshake.CloseReason) {
@@ -133,7 +153,7 @@ func (e *Endpoint) callbacks() worker.Callbacks {
 func (e *Endpoint) Free() error { return errors.Join(e.w.Free(), e.own.Close(), e.far.Close()) }
 
 // Side implements Subject.
-func (e *Endpoint) Side() Side { return Fastsyn }
+func (e *Endpoint) Side() Side { return e.side }
 
 // WallClock implements Subject.
 func (e *Endpoint) WallClock() bool { return false }
@@ -282,11 +302,45 @@ func (e *Endpoint) Read(n int) ([]byte, error) {
 	n = min(n, len(e.cur.text))
 	p := e.cur.text[:n]
 	e.cur.text = e.cur.text[n:]
+	if e.hold && n > 0 {
+		e.w.Flow(e.cur.id).Consumed(n)
+		return p, e.settle()
+	}
 	return p, nil
 }
 
+// Hold implements Subject.
+func (e *Endpoint) Hold() error {
+	e.hold = true
+	return nil
+}
+
+// KeepAlive implements Subject.
+func (e *Endpoint) KeepAlive() error {
+	return e.stream(func(f *worker.Flow) { f.SetKeepAlive(true) })
+}
+
+// UserTimeout implements Subject.
+func (e *Endpoint) UserTimeout(d time.Duration) error {
+	return e.stream(func(f *worker.Flow) { f.SetUserTimeout(d) })
+}
+
+// Nagle implements Subject.
+func (e *Endpoint) Nagle() error {
+	return e.stream(func(f *worker.Flow) { f.SetNoDelay(false) })
+}
+
+// stream does something with the current flow.
+func (e *Endpoint) stream(do func(f *worker.Flow)) error {
+	if e.cur == nil {
+		return errNoFlow
+	}
+	do(e.w.Flow(e.cur.id))
+	return e.settle()
+}
+
 // Close implements Subject.
-func (e *Endpoint) Close() error { return e.end(e.w.Close) }
+func (e *Endpoint) Close() error { return e.end(e.w.Release) }
 
 // Shutdown implements Subject: the application reads on in any case.
 func (e *Endpoint) Shutdown() error { return e.end(e.w.Close) }

@@ -13,14 +13,15 @@ import (
 type kind uint8
 
 const (
-	kindNone  kind = iota // no value: sack
-	kindNum               // number, or v4/v6
-	kindSeq               // number counted from an ISS, @number, "new" where expected
-	kindEcho              // number, first±n, last±n
-	kindHex               // bytes
-	kindWord              // one of words
-	kindOrder             // option names in the order of the wire
-	kindTFO               // cookie, other, or bytes
+	kindNone   kind = iota // no value: sack
+	kindNum                // number, or v4/v6
+	kindSeq                // number counted from an ISS, @number, "new" where expected
+	kindEcho               // number, first±n, last±n
+	kindHex                // bytes
+	kindWord               // one of words
+	kindOrder              // option names in the order of the wire
+	kindTFO                // cookie, other, or bytes
+	kindBlocks             // ranges of sequence numbers
 )
 
 // spec describes a field.
@@ -47,8 +48,10 @@ var specs = map[string]spec{
 	"ecr":  {kind: kindEcho, max: max32, inject: true, await: true},
 	"tfo":  {kind: kindTFO, inject: true, await: true, bare: true},
 	"nop":  {kind: kindNone, inject: true},
-	"eol":  {kind: kindNone, inject: true},
-	"opt":  {kind: kindHex, inject: true},
+
+	"blocks": {kind: kindBlocks, inject: true, await: true},
+	"eol":    {kind: kindNone, inject: true},
+	"opt":    {kind: kindHex, inject: true},
 
 	"sport": {kind: kindNum, max: 65535, inject: true, await: true},
 	"dport": {kind: kindNum, max: 65535, inject: true, await: true},
@@ -103,9 +106,9 @@ func parseField(text string, await bool) (Field, error) {
 			return f, fmt.Errorf("%q: \"!name\", without a value, is for segments expected back; leave the field out instead", text)
 		}
 		switch name {
-		case "mss", "ws", "sack", "ts", "tfo":
+		case "mss", "ws", "sack", "ts", "tfo", "blocks":
 		default:
-			return f, fmt.Errorf("%q: only the options mss, ws, sack, ts and tfo can be absent", text)
+			return f, fmt.Errorf("%q: only the options mss, ws, sack, ts, tfo and blocks can be absent", text)
 		}
 	}
 	f.Name = name
@@ -155,6 +158,8 @@ func (f *Field) set(s spec, val string, await bool) error {
 		}
 		f.Word, f.Bytes = "", b
 		return nil
+	case kindBlocks:
+		return f.ranges(val)
 	case kindWord:
 		if !slices.Contains(s.words, val) {
 			return fmt.Errorf("%s=%s: want one of: %s", f.Name, val, strings.Join(s.words, " "))
@@ -198,6 +203,20 @@ func (f *Field) set(s spec, val string, await bool) error {
 	case kindNone:
 	}
 	return f.numbers(val, s.min, s.max)
+}
+
+// ranges reads "11-21,31-41": SACK blocks, counted as seq is.
+func (f *Field) ranges(val string) error {
+	for text := range strings.SplitSeq(val, ",") {
+		left, right, ok := strings.Cut(text, "-")
+		l, e1 := strconv.ParseUint(left, 10, 31)
+		r, e2 := strconv.ParseUint(right, 10, 31)
+		if !ok || e1 != nil || e2 != nil || len(f.Blocks) == 4 {
+			return fmt.Errorf("%s=%s: want one to four ranges such as 11-21,31-41", f.Name, val)
+		}
+		f.Blocks = append(f.Blocks, [2]int64{int64(l), int64(r)})
+	}
+	return nil
 }
 
 // numbers reads "n" or "n/m" for IPv4 and IPv6.

@@ -17,7 +17,7 @@ var ruleID = regexp.MustCompile(`^[A-Z]{3}-\d{3}$`)
 
 // Parse reads a script; file is its name for messages. The error is an *Error.
 func Parse(file, text string) (*Script, error) {
-	p := parser{s: &Script{File: file, Families: []Family{V4, V6}, Settings: Settings{PeerISS: 0xfffffffe}}}
+	p := parser{s: &Script{File: file, Only: All, Families: []Family{V4, V6}, Settings: Settings{PeerISS: 0xfffffffe}}}
 	if len(text) > maxSize {
 		return nil, &Error{File: file, Line: 1, Err: fmt.Errorf("%d bytes: a script has at most %d; split it by scenario", len(text), maxSize)}
 	}
@@ -66,10 +66,8 @@ func (p *parser) take(line string) error {
 		return p.closeDiffer()
 	}
 	if word, rest, ok := strings.Cut(line, ":"); ok && p.differ != nil {
-		for _, side := range []Side{Fastsyn, Kernel} {
-			if word == side.String() {
-				return p.variant(side, strings.TrimSpace(rest))
-			}
+		if side, ok := parseSide(word); ok {
+			return p.variant(side, strings.TrimSpace(rest))
 		}
 	}
 	if err := p.closeDiffer(); err != nil {
@@ -79,12 +77,15 @@ func (p *parser) take(line string) error {
 		return p.openDiffer(rest)
 	}
 	if name, val, ok := strings.Cut(line, ":"); ok && !strings.ContainsAny(name, " \t=") {
-		if len(p.s.Steps) > 0 && name != "fastsyn" && name != "kernel" {
+		if _, side := parseSide(name); len(p.s.Steps) > 0 && !side {
 			return fmt.Errorf("%s: belongs above the first step", name)
 		}
 		return p.header(name, strings.TrimSpace(val))
 	}
-	return p.step(Both, line)
+	if rest, ok := strings.CutPrefix(line, "["); ok {
+		return p.timed(rest)
+	}
+	return p.step(All, line)
 }
 
 func (p *parser) header(name, val string) error {
@@ -113,21 +114,25 @@ func (p *parser) header(name, val string) error {
 		}
 	case "only":
 		side, why, _ := strings.Cut(val, ", ")
-		switch {
-		case side == "fastsyn" && why != "":
-			s.Only = Fastsyn
-		case side == "kernel" && why != "":
-			s.Only = Kernel
-		default:
-			return errors.New("want \"only: fastsyn, \" or \"only: kernel, \" and the reason why the other side cannot run it")
+		only, ok := parseSide(side)
+		if !ok || why == "" {
+			return errors.New("want \"only: fastsyn, \" or another side (bare, stream, kernel), and the reason why the others cannot run it")
 		}
+		s.Only &= only
 		s.OnlyWhy = why
+	case "flows":
+		if val != "streams" {
+			return fmt.Errorf("flows %q: want streams; without the line a script runs with streams and with Bare flows", val)
+		}
+		s.Streams = true
+		s.Only &^= Bare
 	case "set":
 		return p.setting(val)
-	case "fastsyn", "kernel":
-		return fmt.Errorf("a line for %s alone follows a line \"differs ID: why\", and no blank line between", name)
 	default:
-		return fmt.Errorf("unknown header %q; want title, proves, family, only or set", name)
+		if _, ok := parseSide(name); ok {
+			return fmt.Errorf("a line for %s alone follows a line \"differs ID: why\", and no blank line between", name)
+		}
+		return fmt.Errorf("unknown header %q; want title, proves, family, flows, only or set", name)
 	}
 	return nil
 }
@@ -171,6 +176,11 @@ func (p *parser) setting(val string) error {
 			return fmt.Errorf("challenge-limit %q: want on; without the line nothing is limited", arg)
 		}
 		c.ChallengeLimit = true
+	case name == "ack-delay":
+		if arg != "on" {
+			return fmt.Errorf("ack-delay %q: want on; without the line ACKs go out at once", arg)
+		}
+		c.AckDelay = true
 	case name == "mss":
 		return number(&c.MSS, 88, 1460)
 	case name == "mtu":
@@ -182,7 +192,7 @@ func (p *parser) setting(val string) error {
 		}
 		c.PeerISS = uint32(n)
 	default:
-		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, mss, mtu or peer-iss", name)
+		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, ack-delay, mss, mtu or peer-iss", name)
 	}
 	return nil
 }
@@ -201,23 +211,50 @@ func (p *parser) openDiffer(rest string) error {
 	return nil
 }
 
-func (p *parser) variant(side Side, line string) error {
-	if side == Fastsyn {
-		p.differ.Fastsyn = append(p.differ.Fastsyn, line)
-	} else {
-		p.differ.Kernel = append(p.differ.Kernel, line)
+// timed reads "side] step" for a step that is about a side's clock.
+func (p *parser) timed(line string) error {
+	word, step, ok := strings.Cut(line, "]")
+	side, known := parseSide(word)
+	if !ok || !known {
+		return errors.New("want \"[side] step\", a side being bare, stream, fastsyn or kernel, or several with + between")
 	}
+	if err := p.step(side, strings.TrimSpace(step)); err != nil {
+		return err
+	}
+	if op := p.s.Steps[len(p.s.Steps)-1].Op; op != OpPass && op != OpSpace {
+		return errors.New("only wait and space may be for one side without more words; for others begin with \"differs ID: why\"")
+	}
+	return nil
+}
+
+func (p *parser) variant(side Side, line string) error {
+	p.differ.Lines = append(p.differ.Lines, Variant{side, line})
 	return p.step(side, line)
 }
 
 func (p *parser) closeDiffer() error {
 	d := p.differ
 	p.differ = nil
-	if d != nil && (len(d.Fastsyn) == 0 || len(d.Kernel) == 0) {
-		return fmt.Errorf("the difference of line %d names one side only; say what the other does, if only \"silence\"", d.Line)
+	if d == nil {
+		return nil
 	}
-	if d != nil && slices.Equal(d.Fastsyn, d.Kernel) {
-		return fmt.Errorf("both sides of the difference of line %d say the same; write it once, without \"differs\"", d.Line)
+	differ := false
+	var first []string
+	for _, side := range []Side{Bare, Stream, Kernel} {
+		if p.s.Only&side == 0 {
+			continue
+		}
+		lines := d.Of(side)
+		if len(lines) == 0 {
+			return fmt.Errorf("the difference of line %d says nothing about one side (%v); say what it does, if only \"silence\"", d.Line, side)
+		}
+		if first == nil {
+			first = lines
+		}
+		differ = differ || !slices.Equal(lines, first)
+	}
+	if !differ {
+		return fmt.Errorf("all sides of the difference of line %d say the same; write it once, without \"differs\"", d.Line)
 	}
 	return nil
 }
@@ -234,12 +271,12 @@ func (p *parser) end() error {
 		return errors.New("no rules; say what it proves, as in \"proves: LSN-004\"")
 	case len(s.Steps) == 0:
 		return errors.New("no steps")
-	case s.Only != Both && len(s.Differs) > 0:
-		return errors.New("a script for one side only has no differences; drop the \"differs\" lines")
+	case s.Only == 0:
+		return errors.New("no side runs it: \"flows: streams\" and \"only: bare\" exclude each other")
 	}
 	for i := range s.Steps {
 		st := &s.Steps[i]
-		if st.Op != OpPass || st.D <= ShortWait || s.Only == Fastsyn || !st.RunsOn(Kernel) {
+		if st.Op != OpPass || st.D <= ShortWait || s.Only&Kernel == 0 || !st.RunsOn(Kernel) {
 			continue
 		}
 		next := slices.IndexFunc(s.Steps[i+1:], func(n Step) bool { return n.RunsOn(Kernel) })

@@ -35,7 +35,11 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, fam := range s.Families {
-			e, err := NewEndpoint(s.Settings, fam, DefaultLink)
+			side := Stream
+			if s.Only&Stream == 0 {
+				side = Bare
+			}
+			e, err := NewEndpoint(s.Settings, side, fam, DefaultLink)
 			if err != nil {
 				t.Fatal(err)
 			}

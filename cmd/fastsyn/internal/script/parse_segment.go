@@ -63,7 +63,12 @@ func (s *Segment) parse(text string, await bool) (err error) {
 	if len(words) == 0 {
 		return errors.New("no segment; want flags and fields, such as \"SA seq=0 ack=1\"")
 	}
-	if s.Flags, err = parseFlags(words[0]); err != nil {
+	flags := words[0]
+	if await {
+		flags = strings.Replace(flags, "p", "", 1)
+		s.Push = flags != words[0]
+	}
+	if s.Flags, err = parseFlags(flags); err != nil {
 		return err
 	}
 	if err := s.fields(words[1:], await); err != nil {

@@ -72,7 +72,12 @@ var actions = map[string]struct {
 	"shutdown":   {op: OpShutdown},
 	"state":      {op: OpState, takes: 'w', words: States},
 	"half-open":  {op: OpHalfOpen, takes: 'n'},
-	"outcome":    {op: OpOutcome, takes: 'o'},
+	"hold":       {op: OpHold},
+	"keep-alive": {op: OpKeepAlive},
+	"nagle":      {op: OpNagle},
+
+	"user-timeout": {op: OpUserTimeout, takes: 'n'},
+	"outcome":      {op: OpOutcome, takes: 'o'},
 }
 
 var outcomeName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)

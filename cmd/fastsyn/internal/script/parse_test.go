@@ -44,11 +44,11 @@ outcome answered_challenge
 	require.Equal(t, []Family{V6}, s.Families)
 	require.Equal(t, Settings{NoTimestamps: true, Cookies: "always", ChallengeLimit: true, MSS: 1000, MTU: 1400, PeerISS: 0xffffffff}, s.Settings)
 	require.Equal(t, []Difference{{
-		Line: 17, Rules: []string{"LSN-009"}, Why: "because", Fastsyn: []string{"silence"}, Kernel: []string{"<-- RA seq=@0 ack=5"},
+		Line: 17, Rules: []string{"LSN-009"}, Why: "because", Lines: []Variant{{Fastsyn, "silence"}, {Kernel, "<-- RA seq=@0 ack=5"}},
 	}}, s.Differs)
 
 	require.Len(t, s.Steps, 10)
-	require.Equal(t, Step{Line: 12, Text: "listen", Op: OpListen, N: EndpointPort}, s.Steps[0])
+	require.Equal(t, Step{Line: 12, Text: "listen", Side: All, Op: OpListen, N: EndpointPort}, s.Steps[0])
 	require.Equal(t, 81, s.Steps[1].N)
 	in := s.Steps[2].Seg
 	require.Equal(t, wire.FlagSYN, in.Flags)
@@ -115,7 +115,7 @@ func TestParseErrors(t *testing.T) {
 		{head + "--> A seq=1\n", "ack= and the flag A belong together"},
 		{head + "<-- S seq=0 ack=1\n", "ack= and the flag A belong together"},
 		{head + "<-- SA ack=1\n", "no seq="},
-		{head + "--> S sequence=1\n", `unknown field "sequence" here; want one of: ack dmac`},
+		{head + "--> S sequence=1\n", `unknown field "sequence" here; want one of: ack blocks`},
 		{head + "<-- S seq=0 sum=bad\n", `unknown field "sum" here`},
 		{head + "--> S !ts\n", "is for segments expected back"},
 		{head + "<-- S seq=0 !win\n", "only the options"},
@@ -133,10 +133,15 @@ func TestParseErrors(t *testing.T) {
 		{head + "--> icmp sorry seq=0\n", `icmp "sorry": want one of: admin-prohibited`},
 		{head + "differs LSN-009\n", `want "differs LSN-009: why"`},
 		{head + "fastsyn: silence\n", "follows a line"},
-		{head + "differs LSN-009: x\nfastsyn: silence\nlisten\n", "x.seg:5: listen: the difference of line 3 names one side only"},
+		{head + "differs LSN-009: x\nfastsyn: silence\nlisten\n", "x.seg:5: listen: the difference of line 3 says nothing about one side (kernel)"},
 		{head + "differs LSN-009: x\nfastsyn: silence\nkernel: silence\n", "say the same"},
 		{head + "differs LSN-009: x\nfastsyn: silence\nkernel: dance\n", `unknown step "dance"`},
-		{head + "only: fastsyn, y\ndiffers LSN-009: x\nfastsyn: silence\nkernel: open\n", "has no differences"},
+		{head + "differs LSN-009: x\nbare: silence\nkernel: open\n\n", "says nothing about one side (stream)"},
+		{head + "bare+bare: silence\n", `unknown header "bare+bare"`},
+		{head + "flows: streams\nonly: bare, y\nopen\n", "no side runs it"},
+		{head + "flows: bare\n", "want streams"},
+		{head + "[linux] space\n", `want "[side] step"`},
+		{head + "[bare] open\n", "only wait and space"},
 		{head + "wait 3s\nsilence\n", "line 3: after a wait above 50ms the kernel must answer"},
 		{head + "listen\x00\n", "not plain text"},
 		{strings.Repeat("#\n", maxSize), "split it by scenario"},

@@ -29,8 +29,8 @@ type key struct {
 	peerPort, endpointPort uint16
 }
 
-// flow is the numbering of one 4-tuple.
-type flow struct {
+// numbering is that of one 4-tuple.
+type numbering struct {
 	irs             uint32 // the peer's ISS
 	iss             uint32 // the endpoint's, once known
 	known           bool
@@ -50,7 +50,7 @@ type runner struct {
 	fam   Family
 	sub   Subject
 	link  Link
-	flows map[key]*flow
+	flows map[key]*numbering
 	tfo   map[wire.Addr][]byte // cookies by peer
 	home  key                  // where segments belong that name no ports
 	cur   key                  // where the last one belonged
@@ -65,7 +65,7 @@ type runner struct {
 // and what went over the wire until then.
 func Run(s *Script, fam Family, sub Subject, link Link) error {
 	home := key{link.Peer[fam], link.Endpoint[fam], PeerPort, EndpointPort}
-	r := &runner{s: s, fam: fam, sub: sub, link: link, flows: map[key]*flow{}, tfo: map[wire.Addr][]byte{}, home: home, cur: home}
+	r := &runner{s: s, fam: fam, sub: sub, link: link, flows: map[key]*numbering{}, tfo: map[wire.Addr][]byte{}, home: home, cur: home}
 	if err := r.quiet(); err != nil { // also resolves addresses, so that nothing waits for ARP or NDP later
 		return r.failed(0, "before the first step", err)
 	}
@@ -96,10 +96,10 @@ func (r *runner) note(format string, args ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, args...))
 }
 
-func (r *runner) flow(k key) *flow {
+func (r *runner) flow(k key) *numbering {
 	f := r.flows[k]
 	if f == nil {
-		f = &flow{irs: r.s.Settings.PeerISS}
+		f = &numbering{irs: r.s.Settings.PeerISS}
 		r.flows[k] = f
 	}
 	return f
@@ -179,7 +179,7 @@ func (r *runner) inject(s *Segment, icmp string) error {
 			o.ecr += f.tsLast
 		}
 	}
-	o.cookie = r.tfo[o.src]
+	o.cookie, o.blocksFrom = r.tfo[o.src], f.iss
 	r.mark = r.sub.Outcomes()
 	var frame []byte
 	var err error
@@ -254,7 +254,7 @@ func (r *runner) expect(want *Segment) error {
 }
 
 // stream checks the text of a segment of the endpoint.
-func (a *answer) stream(f *flow) string {
+func (a *answer) stream(f *numbering) string {
 	first := a.seq - f.iss - 1
 	if a.flags&wire.FlagSYN != 0 {
 		first++

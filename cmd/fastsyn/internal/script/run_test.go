@@ -52,7 +52,7 @@ func TestRunNotices(t *testing.T) {
 	} {
 		s, err := Parse("x.seg", head+"family: v4\n"+tc.steps)
 		require.NoError(t, err)
-		e, err := NewEndpoint(s.Settings, V4, DefaultLink)
+		e, err := NewEndpoint(s.Settings, Bare, V4, DefaultLink)
 		require.NoError(t, err)
 		err = Run(s, V4, e, DefaultLink)
 		if tc.steps == open+"--> R seq=1\n" {
@@ -68,9 +68,9 @@ func TestRunNotices(t *testing.T) {
 // The text that an endpoint sends is compared byte by byte.
 func TestRunComparesText(t *testing.T) {
 	a := answer{seq: 11, text: []byte{text(10), text(11)}}
-	require.Empty(t, a.stream(&flow{}))
+	require.Empty(t, a.stream(&numbering{}))
 	a.text[1]++
-	require.Contains(t, a.stream(&flow{}), "byte 1 of the text")
+	require.Contains(t, a.stream(&numbering{}), "byte 1 of the text")
 }
 
 // What holds for every segment of an endpoint is checked without being written.

@@ -1,23 +1,57 @@
 package script
 
 import (
+	"strings"
 	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
-// Side says which endpoint under test a step is for.
+// Side says which endpoints under test a step is for: one of them, or several.
 type Side uint8
 
 // The sides.
 const (
-	Both Side = iota
-	Fastsyn
+	Bare   Side = 1 << iota // fastsyn, with flows that the engine itself carries
+	Stream                  // fastsyn, with flows that are streams
 	Kernel
+
+	Fastsyn = Bare | Stream
+	All     = Fastsyn | Kernel
 )
 
+// sides are the words of the format.
+var sides = []struct {
+	word string
+	side Side
+}{{"all", All}, {"fastsyn", Fastsyn}, {"bare", Bare}, {"stream", Stream}, {"kernel", Kernel}}
+
 // String is the word of the format.
-func (s Side) String() string { return [...]string{"both", "fastsyn", "kernel"}[s] }
+func (s Side) String() string {
+	var words []string
+	for _, w := range sides {
+		if s&w.side == w.side {
+			words = append(words, w.word)
+			s &^= w.side
+		}
+	}
+	return strings.Join(words, "+")
+}
+
+// parseSide reads one word of the format, or several with + between.
+func parseSide(text string) (s Side, ok bool) {
+next:
+	for word := range strings.SplitSeq(text, "+") {
+		for _, w := range sides[1:] {
+			if w.word == word && s&w.side == 0 {
+				s |= w.side
+				continue next
+			}
+		}
+		return 0, false
+	}
+	return s, true
+}
 
 // Script is one parsed file.
 type Script struct {
@@ -25,8 +59,9 @@ type Script struct {
 	Title    string
 	Proves   []string // rule IDs
 	Families []Family
-	Only     Side   // Both, or the one side it runs against
-	OnlyWhy  string // why it does not run against the other
+	Only     Side   // All, or the sides it runs against
+	OnlyWhy  string // why it does not run against the others
+	Streams  bool   // it is about streams: Bare is not in Only for that reason alone
 	Settings Settings
 	Steps    []Step
 	Differs  []Difference
@@ -51,16 +86,33 @@ type Settings struct {
 	ECN                            string // "", on, off
 	FastOpen                       bool   // listeners take text on SYNs
 	ChallengeLimit                 bool   // answers are limited to one in 500 ms; off: see the step "space"
+	AckDelay                       bool   // ACKs wait for text to go with them
 	MSS, MTU                       int    // 0: default
 	PeerISS                        uint32 // the peer's initial sequence number
 }
 
-// Difference is a place where the two sides answer differently.
+// Difference is a place where sides answer differently.
 type Difference struct {
-	Line            int
-	Rules           []string
-	Why             string
-	Fastsyn, Kernel []string // the lines of each
+	Line  int
+	Rules []string
+	Why   string
+	Lines []Variant
+}
+
+// Variant is a line of some sides.
+type Variant struct {
+	Side Side
+	Text string
+}
+
+// Of returns the lines of one side.
+func (d *Difference) Of(side Side) (lines []string) {
+	for _, v := range d.Lines {
+		if v.Side&side != 0 {
+			lines = append(lines, v.Text)
+		}
+	}
+	return lines
 }
 
 // Op is the kind of a step.
@@ -89,6 +141,10 @@ const (
 	OpClose
 	OpAbort
 	OpShutdown
+	OpHold
+	OpKeepAlive
+	OpUserTimeout
+	OpNagle
 	OpState
 	OpHalfOpen
 	OpOutcome
@@ -102,13 +158,14 @@ type Step struct {
 	Op   Op
 	Seg  Segment       // OpInject, OpExpect, OpICMP (fields only)
 	Word string        // OpError, OpState, OpOutcome, OpICMP: its one word
-	N    int           // OpSend, OpRead, OpHalfOpen, OpListen, OpUnlisten
+	N    int           // OpSend, OpRead, OpHalfOpen, OpListen, OpUnlisten, OpUserTimeout
 	D    time.Duration // OpPass
 }
 
 // Segment is a segment to inject, or a pattern for one to expect.
 type Segment struct {
 	Flags  wire.Flags
+	Push   bool    // of one to expect: it may have PSH or not
 	Fields []Field // in the order written, which is that of options on the wire
 }
 
@@ -123,6 +180,7 @@ type Field struct {
 	Above  bool     // >value
 	Word   string   // seq=new, sum=bad, …
 	Bytes  []byte   // hex
+	Blocks [][2]int64
 }
 
 // find returns the last field of that name.
@@ -152,4 +210,4 @@ func (s *Segment) word(name string) string {
 }
 
 // RunsOn reports whether the step is part of a run against that side.
-func (st *Step) RunsOn(side Side) bool { return st.Side == Both || st.Side == side }
+func (st *Step) RunsOn(side Side) bool { return st.Side&side != 0 }

@@ -40,7 +40,7 @@ func play(t *testing.T, side Side, f func(t *testing.T, s *Script, fam Family)) 
 	t.Helper()
 	for _, s := range load(t) {
 		t.Run(strings.TrimSuffix(s.File, suffix), func(t *testing.T) {
-			if s.Only != Both && s.Only != side {
+			if s.Only&side == 0 {
 				t.Skipf("not for %v: %s", side, s.OnlyWhy)
 			}
 			for _, fam := range s.Families {
@@ -53,9 +53,13 @@ func play(t *testing.T, side Side, f func(t *testing.T, s *Script, fam Family)) 
 	}
 }
 
-func TestScriptsOnFastsyn(t *testing.T) {
-	play(t, Fastsyn, func(t *testing.T, s *Script, fam Family) {
-		e, err := NewEndpoint(s.Settings, fam, DefaultLink)
+func TestScriptsOnBareFlows(t *testing.T) { onFastsyn(t, Bare) }
+
+func TestScriptsOnStreams(t *testing.T) { onFastsyn(t, Stream) }
+
+func onFastsyn(t *testing.T, side Side) {
+	play(t, side, func(t *testing.T, s *Script, fam Family) {
+		e, err := NewEndpoint(s.Settings, side, fam, DefaultLink)
 		require.NoError(t, err)
 		if err := Run(s, fam, e, DefaultLink); err != nil {
 			t.Error(err)

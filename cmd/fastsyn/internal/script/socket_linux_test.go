@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,7 +81,7 @@ func (k *kernel) Connect(local, remote uint16) error {
 		return fmt.Errorf("connect: want %w, got %w", unix.EINPROGRESS, err)
 	}
 	k.fd, k.err = fd, ""
-	return nil
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
 func (k *kernel) Accept() (bool, error) {
@@ -93,7 +94,7 @@ func (k *kernel) Accept() (bool, error) {
 	}
 	k.fds = append(k.fds, fd)
 	k.fd, k.err = fd, ""
-	return true, nil
+	return true, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
 func (k *kernel) Progress() (string, error) {
@@ -169,6 +170,30 @@ func (k *kernel) Read(n int) ([]byte, error) {
 		return nil, nil
 	}
 	return p[:max(n, 0)], err
+}
+
+// Hold does nothing: the kernel holds what nobody reads.
+func (k *kernel) Hold() error { return nil }
+
+func (k *kernel) KeepAlive() error {
+	for _, o := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+		v := 1
+		if o == unix.TCP_KEEPCNT {
+			v = 3
+		}
+		if err := unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, o, v); err != nil {
+			return err
+		}
+	}
+	return unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+}
+
+func (k *kernel) UserTimeout(d time.Duration) error {
+	return unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+}
+
+func (k *kernel) Nagle() error {
+	return unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 0)
 }
 
 func (k *kernel) Close() error {

@@ -53,6 +53,17 @@ type Subject interface {
 	Send(p []byte) error
 	// Read takes at most n bytes of text, without waiting.
 	Read(n int) ([]byte, error)
+	// Hold has the application be slow from now on: what comes stays in its receive
+	// buffer until it is read.
+	Hold() error
+	// KeepAlive has the current flow probed when its peer is silent: after a second, three
+	// times, a second apart.
+	KeepAlive() error
+	// UserTimeout bounds how long text goes without an answer.
+	UserTimeout(d time.Duration) error
+	// Nagle holds back what does not fill a segment while something is in flight. Without
+	// this nothing is held back.
+	Nagle() error
 	// Close closes both directions, Shutdown ours alone, Abort resets.
 	Close() error
 	Shutdown() error
