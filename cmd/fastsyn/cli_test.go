@@ -300,7 +300,8 @@ func TestServe(t *testing.T) {
 			require.Equal(t, true, r["valid"])
 			h := r["handshakes"].(map[string]any)
 			require.EqualValues(t, 5, h["accepted"])
-			require.EqualValues(t, 25, r["counters"].(map[string]any)["payload_bytes"])
+			require.EqualValues(t, 25, r["streams"].(map[string]any)["bytes_in"])
+			require.EqualValues(t, 25, r["streams"].(map[string]any)["bytes_out"])
 			if policy == "always" {
 				require.EqualValues(t, 5, h["cookies_ok"])
 			}

@@ -24,6 +24,7 @@ type need struct {
 
 // tools maps programs to the Debian package that has them.
 var tools = map[string]string{
+	"ab":        "apache2-utils",
 	"bpftool":   "bpftool",
 	"conntrack": "conntrack",
 	"curl":      "curl",
@@ -41,6 +42,8 @@ var tools = map[string]string{
 	"python3":   "python3",
 	"qemu":      "qemu-system-x86",
 	"socat":     "socat",
+	"ssh":       "openssh-client",
+	"sshd":      "openssh-server",
 	"ss":        "iproute2",
 	"tc":        "iproute2",
 	"tcpdump":   "tcpdump",
