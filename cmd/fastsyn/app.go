@@ -37,9 +37,6 @@ type appKind struct {
 	name  string
 	arg   string // what stands behind "name=", if anything
 	about string // in the help
-	// early says that the text of its peers may come with their SYN, and so twice (RFC 7413 §2.1);
-	// its flows are Bare then.
-	early bool
 	// check looks at the argument and the flags that belong to the application; may be nil.
 	check func(o *serveFlags, arg string) error
 	open  func(o *serveFlags, arg string, env appEnv) (app, error)
@@ -48,10 +45,10 @@ type appKind struct {
 // appKinds are all of them, as the help lists them.
 func appKinds() []appKind {
 	return []appKind{
-		{name: "accept", about: "keep the flow until the peer closes it", early: true, open: openAccept},
-		{name: "discard", about: "the same, text is counted (RFC 863)", early: true, open: openDiscard},
+		{name: "accept", about: "keep the flow until the peer closes it", open: openAccept},
+		{name: "discard", about: "the same, text is counted (RFC 863)", open: openDiscard},
 		{name: "echo", about: "send all text back (RFC 862)", open: openEcho},
-		{name: "echo-once", about: "send the first segment of text back, then close", early: true, open: openEchoOnce},
+		{name: "echo-once", about: "send the first segment of text back, then close", open: openEchoOnce},
 	}
 }
 

@@ -92,7 +92,7 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --port afpacket:veth0 --listen :80", "--addr is missing"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24", "--listen is missing"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen 80", ":PORT"},
-		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo", `did you mean "echo-once"?`},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo-one", `did you mean "echo-once"?`},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --cookies alwys", `did you mean "always"?`},
 		{"devices now", `unexpected argument "now"`},
 		{"devices --port afpacket:veth0", "only devices of DPDK are probed"},

@@ -343,7 +343,7 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 		}()
 	}
 	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
-	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies, Defence: o.flood.settings(), bare: o.fastOpen > 0}
+	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies, Defence: o.flood.settings()}
 }
 
 // checkApp checks --app and what goes with it.
@@ -351,9 +351,6 @@ func (o *serveFlags) checkApp() error {
 	kind, arg, err := parseApp(o.app)
 	if err != nil {
 		return err
-	}
-	if o.fastOpen > 0 && !kind.early {
-		return usagef("--fastopen with --app %s: the text of a SYN may come twice, which %s does not bear; leave it out, or use --app echo-once", o.app, kind.name)
 	}
 	if kind.check != nil {
 		return kind.check(o, arg)
@@ -374,7 +371,7 @@ func (o *serveFlags) openApp(workers int, cmd *cobra.Command) (app, error) {
 // callbacks are those of the application and what --print and --fastopen make of them.
 func (o *serveFlags) callbacks(a app, p *printer) fastsyn.Callbacks {
 	cb := a.callbacks()
-	cb.Bare, cb.FastOpen = o.fastOpen > 0, o.fastOpen
+	cb.FastOpen = o.fastOpen
 	if o.print {
 		established := cb.Established
 		cb.Established = func(f *fastsyn.Flow) {
