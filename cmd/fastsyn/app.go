@@ -49,6 +49,7 @@ func appKinds() []appKind {
 		{name: "discard", about: "the same, text is counted (RFC 863)", open: openDiscard},
 		{name: "echo", about: "send all text back (RFC 862)", open: openEcho},
 		{name: "echo-once", about: "send the first segment of text back, then close", open: openEchoOnce},
+		{name: "proxy", arg: "HOST:PORT", about: "join the flow with a connection of the kernel's to HOST:PORT", check: checkProxy, open: openProxy},
 	}
 }
 

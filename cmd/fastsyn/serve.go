@@ -20,24 +20,26 @@ import (
 )
 
 type serveFlags struct {
-	cfg        fastsyn.Config
-	flood      floodFlags
-	stream     streamFlags
-	listen     []string
-	app        string
-	cookies    string
-	retry, ecn string
-	secretFile string
-	polling    string
-	priority   string
-	pin        string
-	fastOpen   int
-	fastKey    string // file
-	spare      []int  // CPUs for workers that nobody else places
-	print      bool
-	quiet      bool
-	json       string
-	duration   time.Duration
+	cfg    fastsyn.Config
+	flood  floodFlags
+	stream streamFlags
+	listen []string
+	app    string
+	// For --app proxy.
+	proxyProtocol string
+	cookies       string
+	retry, ecn    string
+	secretFile    string
+	polling       string
+	priority      string
+	pin           string
+	fastOpen      int
+	fastKey       string // file
+	spare         []int  // CPUs for workers that nobody else places
+	print         bool
+	quiet         bool
+	json          string
+	duration      time.Duration
 }
 
 func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
@@ -80,6 +82,7 @@ cannot take are dropped and counted, never waited for.
 	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", appNames())
+	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/proxy.md)")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
@@ -103,7 +106,7 @@ cannot take are dropped and counted, never waited for.
 	groupFlags(
 		cmd,
 		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
-		flagGroup{"What is accepted", []string{"listen", "app", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
+		flagGroup{"What is accepted", []string{"listen", "app", "proxy-protocol", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
 		flagGroup{"Streams (docs/streams.md)", streamFlagNames},
 		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
@@ -351,6 +354,9 @@ func (o *serveFlags) checkApp() error {
 	kind, arg, err := parseApp(o.app)
 	if err != nil {
 		return err
+	}
+	if o.proxyProtocol != "" && o.proxyProtocol != "off" && kind.name != "proxy" {
+		return usagef("--proxy-protocol %s with --app %s: there is no backend to tell; it goes with --app proxy=HOST:PORT", o.proxyProtocol, o.app)
 	}
 	if kind.check != nil {
 		return kind.check(o, arg)
