@@ -9,6 +9,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -54,6 +55,9 @@ type Config struct {
 	Listeners []Listener
 	// Engine configures the handshake engines. MTU 0 takes the port's.
 	Engine handshake.Config
+	// Flow configures the streams of established flows: memory, timers. The receive window is
+	// Engine.RcvWindow.
+	Flow flow.Config
 	// Secret keys cookies, sequence numbers and timestamp offsets; nodes that
 	// share one accept each other's cookies. Unset: random.
 	Secret cookie.Secret

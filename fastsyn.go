@@ -89,7 +89,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 			return nil, fmt.Errorf("fastsyn: %w", err)
 		}
 		wc := worker.Config{
-			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Hasher: hasher, Ring: ep.ring,
+			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Flow: cfg.Flow, Hasher: hasher, Ring: ep.ring,
 			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
 		}
 		if i < len(cpus) {

@@ -92,7 +92,7 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --port afpacket:veth0 --listen :80", "--addr is missing"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24", "--listen is missing"},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen 80", ":PORT"},
-		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo", `did you mean "echo-once"?`},
+		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --app echo-one", `did you mean "echo-once"?`},
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --cookies alwys", `did you mean "always"?`},
 		{"devices now", `unexpected argument "now"`},
 		{"devices --port afpacket:veth0", "only devices of DPDK are probed"},
@@ -300,7 +300,8 @@ func TestServe(t *testing.T) {
 			require.Equal(t, true, r["valid"])
 			h := r["handshakes"].(map[string]any)
 			require.EqualValues(t, 5, h["accepted"])
-			require.EqualValues(t, 25, r["counters"].(map[string]any)["payload_bytes"])
+			require.EqualValues(t, 25, r["streams"].(map[string]any)["bytes_in"])
+			require.EqualValues(t, 25, r["streams"].(map[string]any)["bytes_out"])
 			if policy == "always" {
 				require.EqualValues(t, 5, h["cookies_ok"])
 			}

@@ -604,7 +604,7 @@ s.shutdown(socket.SHUT_WR)
 assert s.recv(1) == b""
 `, lab.Addr4.Addr().String())
 			r := s.stop(t)
-			require.Equal(t, 5<<20, num(t, r, "counters", "payload_bytes"))
+			require.Equal(t, 5<<20, num(t, r, "application", "bytes"))
 			acceptLoop(t, lab, ":81")
 			all(t, bench(t, lab, "afpacket:"+lab.If+"?offloads="+mode, "--connect", addr(lab.PeerAddr4, 81), "--count", "1000", "--close", "fin"), "established", 1000)
 		})

@@ -20,23 +20,26 @@ import (
 )
 
 type serveFlags struct {
-	cfg        fastsyn.Config
-	flood      floodFlags
-	listen     []string
-	app        string
-	cookies    string
-	retry, ecn string
-	secretFile string
-	polling    string
-	priority   string
-	pin        string
-	fastOpen   int
-	fastKey    string // file
-	spare      []int  // CPUs for workers that nobody else places
-	print      bool
-	quiet      bool
-	json       string
-	duration   time.Duration
+	cfg    fastsyn.Config
+	flood  floodFlags
+	stream streamFlags
+	listen []string
+	app    string
+	// For --app proxy.
+	proxyProtocol string
+	cookies       string
+	retry, ecn    string
+	secretFile    string
+	polling       string
+	priority      string
+	pin           string
+	fastOpen      int
+	fastKey       string // file
+	spare         []int  // CPUs for workers that nobody else places
+	print         bool
+	quiet         bool
+	json          string
+	duration      time.Duration
 }
 
 func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
@@ -52,11 +55,7 @@ Once ready, a line "listening on ..." is printed for each listener. With --print
 established flow gets a line with what was negotiated; lines that a slow reader
 cannot take are dropped and counted, never waited for.
 
-Applications:
-  accept     keep the flow until the peer closes it
-  discard    the same, text is counted (RFC 863)
-  echo-once  send the first segment of text back, then close
-` + secretHelp + `
+` + appHelp() + secretHelp + `
 ` + exitHelp,
 		Example: `  # Two addresses, two ports, cookies only under pressure.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --addr fd00::2/64 --listen :80 --listen :443
@@ -82,7 +81,8 @@ Applications:
 	dadFlag(cmd, &o.cfg.DAD)
 	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
-	f.StringVar(&o.app, "app", "accept", "accept, discard or echo-once")
+	f.StringVar(&o.app, "app", "accept", appNames())
+	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/proxy.md)")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
@@ -95,6 +95,7 @@ Applications:
 	f.IntVar(&e.SYNACKRetries, "syn-ack-retries", 5, "repetitions of a SYN-ACK; 0 for none")
 	f.DurationVar(&e.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
 	f.DurationVar(&e.TimeWait, "time-wait", time.Minute, "TIME-WAIT, for flows closed from here first")
+	o.stream.add(cmd)
 	o.flood.add(cmd)
 	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
 	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
@@ -105,8 +106,9 @@ Applications:
 	groupFlags(
 		cmd,
 		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
-		flagGroup{"What is accepted", []string{"listen", "app", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
+		flagGroup{"What is accepted", []string{"listen", "app", "proxy-protocol", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
+		flagGroup{"Streams (docs/streams.md)", streamFlagNames},
 		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
 		flagGroup{"Floods (docs/floods.md)", []string{
 			"max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-prefix", "source-over",
@@ -133,7 +135,7 @@ func (o *serveFlags) check() error {
 			return usagef("--listen: %w", err)
 		}
 	}
-	if err := oneOf("app", o.app, "accept", "discard", "echo-once"); err != nil {
+	if err := o.checkApp(); err != nil {
 		return err
 	}
 	if err := oneOf("polling", o.polling, "auto", "busy", "adaptive"); err != nil {
@@ -208,6 +210,9 @@ func (o *serveFlags) flags() (err error) {
 	if err = o.flood.apply(&o.cfg); err != nil {
 		return err
 	}
+	if err = o.stream.apply(&o.cfg); err != nil {
+		return err
+	}
 	switch o.polling {
 	case "busy":
 		o.cfg.Polling = worker.Busy
@@ -264,14 +269,19 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	}
 	p := newPrinter(stdout, o.print)
 	defer p.close()
-	for _, l := range o.listen {
-		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(p), Gate: o.flood.gate})
-	}
 	if err := o.open(); err != nil {
 		return err
 	}
-	ep, err := fastsyn.Open(o.cfg)
+	a, err := o.openApp(o.cfg.Device.Info().Queues, cmd)
 	if err != nil {
+		return errors.Join(err, o.cfg.Device.Close())
+	}
+	for _, l := range o.listen {
+		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(a, p), Gate: o.flood.gate})
+	}
+	ep, err := fastsyn.Open(o.cfg) // closes the port if it fails
+	if err != nil {
+		a.close()
 		return err
 	}
 	// Workers that never block must not take the processors of everybody else.
@@ -283,12 +293,13 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	begin := time.Now()
 	r := o.accept(ctx, cmd, ep, p)
 	ep.Stop()
+	a.close()
 	p.close()
 	var failed error
 	for _, w := range ep.Workers() {
 		failed = errors.Join(failed, w.Err())
 	}
-	r.fill(ep, time.Since(begin), p.dropped.Load())
+	r.fill(ep, a, time.Since(begin), p.dropped.Load())
 	if o.json != "" {
 		err = writeJSON(o.json, cmd.OutOrStdout(), r)
 	}
@@ -338,17 +349,41 @@ func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn
 	return &serveReport{Port: o.cfg.Port, Listen: o.listen, App: o.app, Cookies: o.cookies, Defence: o.flood.settings()}
 }
 
-func (o *serveFlags) callbacks(p *printer) fastsyn.Callbacks {
-	// A FIN that comes with the request must not close before the reply is out.
-	cb := fastsyn.Callbacks{Bare: true, AutoClose: o.app != "echo-once", FastOpen: o.fastOpen}
-	if o.print {
-		cb.Established = p.established
+// checkApp checks --app and what goes with it.
+func (o *serveFlags) checkApp() error {
+	kind, arg, err := parseApp(o.app)
+	if err != nil {
+		return err
 	}
-	if o.app == "echo-once" {
-		cb.Data = func(f *fastsyn.Flow, text []byte) {
-			// A first segment longer than one of ours is cut; later ones are not answered.
-			if n := min(len(text), f.Room()); n > 0 {
-				f.Reply(text[:n], true)
+	if o.proxyProtocol != "" && o.proxyProtocol != "off" && kind.name != "proxy" {
+		return usagef("--proxy-protocol %s with --app %s: there is no backend to tell; it goes with --app proxy=HOST:PORT", o.proxyProtocol, o.app)
+	}
+	if kind.check != nil {
+		return kind.check(o, arg)
+	}
+	return nil
+}
+
+// openApp starts the application.
+func (o *serveFlags) openApp(workers int, cmd *cobra.Command) (app, error) {
+	kind, arg, err := parseApp(o.app)
+	if err != nil {
+		return nil, err
+	}
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
+	return kind.open(o, arg, appEnv{workers: workers, say: say})
+}
+
+// callbacks are those of the application and what --print and --fastopen make of them.
+func (o *serveFlags) callbacks(a app, p *printer) fastsyn.Callbacks {
+	cb := a.callbacks()
+	cb.FastOpen = o.fastOpen
+	if o.print {
+		established := cb.Established
+		cb.Established = func(f *fastsyn.Flow) {
+			p.established(f)
+			if established != nil {
+				established(f)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/fastsyn/fastsyn"
 	measure "github.com/fastsyn/fastsyn/bench"
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 )
 
 const serveSchema = "fastsyn.serve/v1"
@@ -34,6 +35,8 @@ type serveReport struct {
 	Drops         map[string]uint64  `json:"drops"`
 	Device        map[string]uint64  `json:"device"`
 	Counters      map[string]uint64  `json:"counters"`
+	Streams       map[string]uint64  `json:"streams"`
+	Application   map[string]uint64  `json:"application"` // its own
 	PerWorker     []uint64           `json:"accepted_per_worker"`
 	NotPrinted    uint64             `json:"not_printed"`
 	Memory        string             `json:"memory"`
@@ -64,14 +67,14 @@ type unproven struct {
 }
 
 // fill reads the counters of ep, whose workers have ended.
-func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted uint64) {
+func (r *serveReport) fill(ep *fastsyn.Endpoint, a app, took time.Duration, notPrinted uint64) {
 	r.Schema, r.Valid, r.DurationS, r.NotPrinted = serveSchema, true, took.Seconds(), notPrinted
 	r.Drops = map[string]uint64{}
 	var port dataplane.Stats
+	var streams flow.Counters
 	for i, s := range ep.Stats() {
-		if broken := s.Check(); broken != "" && r.Valid {
-			r.Valid, r.InvalidReason = false, fmt.Sprintf("worker %d: %s", i, broken)
-		}
+		broken := s.Check()
+		r.holds(broken == "", fmt.Sprintf("worker %d: %s", i, broken))
 		r.Frames.RX += s.Port.RxFrames
 		r.Frames.TX += s.Port.TxFrames
 		r.PerWorker = append(r.PerWorker, s.Engine.Accepted)
@@ -79,6 +82,7 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted 
 		r.Unproven.In += s.UnprovenIn
 		r.Unproven.Out += s.UnprovenOut
 		port.Add(s.Port)
+		streams.Add(&s.Streams)
 		for _, m := range []map[string]uint64{s.RxDrops, s.TxDrops, s.SegmentDrops} {
 			r.drop(m)
 		}
@@ -86,11 +90,23 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, took time.Duration, notPrinted 
 	r.drop(measure.PortDrops(ep.Port(), &port))
 	r.Device = measure.DeviceCounters(ep.Port())
 	c := engineTotals(ep)
-	r.Counters = measure.CounterMap(&c)
+	r.Counters, r.Streams, r.Application = measure.CounterMap(&c), measure.StreamMap(&streams), a.counts()
+	r.holds(streams.Opened == c.Accepted, "flows accepted = streams opened")
+	if s, ok := a.(appSums); ok {
+		broken := s.sums(&streams)
+		r.holds(broken == "", broken)
+	}
 	r.Handshakes = accepted{
 		SYNs: c.SynIn, SYNACKs: c.SynAcks, Cookies: c.Cookies, OK: c.CookiesOK, Accepted: c.Accepted, Reset: c.HalfOpenReset,
 		TimedOut: c.HalfOpenTimedOut, Replaced: c.HalfOpenReplaced, NoRoom: c.CookieNoRoom,
 		Evicted: c.HalfOpenEvicted, Overflow: c.HalfOpenOverflow, Limited: c.CookieLimited, Pending: c.HalfOpen,
+	}
+}
+
+// holds makes the report invalid if an equation does not close.
+func (r *serveReport) holds(closes bool, equation string) {
+	if !closes && r.Valid {
+		r.Valid, r.InvalidReason = false, equation
 	}
 }
 
@@ -125,7 +141,8 @@ func (r *serveReport) writeText(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "%-11s %d bytes answered by %d, before the peer had proved its address; cookie mode entered %d times\n",
 		"unproven", r.Unproven.In, r.Unproven.Out, c["cookie_mode_entered"])
-	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"])
+	fmt.Fprintf(&b, "%-11s %d received, %d sent; %d bytes of text\n", "frames", r.Frames.RX, r.Frames.TX, c["payload_bytes"]+r.Streams["bytes_in"])
+	r.streamText(&b)
 	fmt.Fprintf(&b, "%-11s %s\n", "drops", cmp.Or(list(r.Drops), "none"))
 	if s := list(r.Device); s != "" {
 		fmt.Fprintf(&b, "%-11s %s\n", "device", s)
@@ -140,6 +157,34 @@ func (r *serveReport) writeText(w io.Writer) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// streamText says what became of the text of streams.
+func (r *serveReport) streamText(b *bytes.Buffer) {
+	s := r.Streams
+	if s["opened"] == 0 {
+		return
+	}
+	fmt.Fprintf(b, "%-11s %d opened = %d ended + %d open; at most %d of %d blocks of text in use\n",
+		"streams", s["opened"], s["ended"], s["open_now"], s["blocks_high"], s["blocks"])
+	fmt.Fprintf(b, "%-11s %d bytes in %d segments = %d in order + %d filled a hole + %d ahead + %d duplicate + %d without room + %d outside the window + %d unread\n",
+		"text in", s["bytes_in"], s["text_segments_in"], s["in_order"], s["filled"], s["ahead"], s["duplicate"], s["no_room"], s["outside"], s["unread"])
+	fmt.Fprintf(b, "%-11s %d bytes; %d segments = %d ACKs + %d with text, of which %d repeats; %d timeouts, %d tail probes, %d recoveries\n",
+		"text out", s["bytes_out"], s["segments_out"], s["acks_out"], s["text_segments_out"], s["resent"], s["timeouts"], s["tail_probes"], s["recoveries"])
+	if n := s["write_no_memory"] + s["refused_memory"] + s["no_room"]; n > 0 {
+		fmt.Fprintf(b, "%-11s text memory was short: %d writes took less, %d flows refused, %d segments dropped; see --text-memory\n",
+			"memory", s["write_no_memory"], s["refused_memory"], s["no_room"])
+	}
+	if a := nonZero(r.Application); len(a) > 0 {
+		fmt.Fprintf(b, "%-11s %s\n", "app", list(a))
+	}
+}
+
+// nonZero are the entries of m that are not zero.
+func nonZero(m map[string]uint64) map[string]uint64 {
+	m = maps.Clone(m)
+	maps.DeleteFunc(m, func(_ string, n uint64) bool { return n == 0 })
+	return m
 }
 
 // list names the entries of m, sorted.

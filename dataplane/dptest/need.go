@@ -42,6 +42,8 @@ var tools = map[string]string{
 	"python3":   "python3",
 	"qemu":      "qemu-system-x86",
 	"socat":     "socat",
+	"ssh":       "openssh-client",
+	"sshd":      "openssh-server",
 	"ss":        "iproute2",
 	"tc":        "iproute2",
 	"tcpdump":   "tcpdump",

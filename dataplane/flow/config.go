@@ -39,6 +39,18 @@ type Config struct {
 	UserTimeout time.Duration
 }
 
+// Defaults of Config.
+const (
+	DefaultMemory     = 256 << 20
+	DefaultSendBuffer = 1 << 20
+)
+
+// Validate says what is wrong with c, naming the field.
+func (c Config) Validate() error {
+	_, err := c.withDefaults()
+	return err
+}
+
 func (c Config) withDefaults() (Config, error) {
 	def := func(v *int, d int) {
 		if *v == 0 {
@@ -50,11 +62,11 @@ func (c Config) withDefaults() (Config, error) {
 			*v = d
 		}
 	}
-	def(&c.Memory, 256<<20)
+	def(&c.Memory, DefaultMemory)
 	if c.Memory < 64*BlockSize || c.Memory > MaxBlocks*BlockSize {
 		return c, fmt.Errorf("flow: Memory %d: want %d..%d bytes", c.Memory, 64*BlockSize, MaxBlocks*BlockSize)
 	}
-	def(&c.SendBuffer, 1<<20)
+	def(&c.SendBuffer, DefaultSendBuffer)
 	if c.SendBuffer < BlockSize || c.SendBuffer > maxSend {
 		return c, fmt.Errorf("flow: SendBuffer %d: want %d..%d bytes", c.SendBuffer, BlockSize, maxSend)
 	}

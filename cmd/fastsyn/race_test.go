@@ -1,0 +1,6 @@
+//go:build race
+
+package main
+
+// raceBuild: the race detector allocates.
+const raceBuild = true
