@@ -8,6 +8,7 @@ import (
 // acked takes the ACK and the window of an acceptable segment with n bytes of text: step five.
 // It reports whether the flow ended.
 func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wire.SACKBlock) (over bool) {
+	closed := c.wnd == 0
 	opened := t.window(c, s)
 	if c.snd == 0 { // nothing is in flight, and nothing waits for the window
 		if c.mem.bits&memProbed != 0 {
@@ -16,6 +17,9 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		return false
 	}
 	x := t.senders.at(c.snd)
+	if closed && opened {
+		x.windowWait = false // what waited for the window begins to wait for more of it
+	}
 	una, mss := x.una, c.segment()
 	progress := una.Less(s.Ack)
 	if !progress && len(blocks) == 0 && x.lost == 0 && (n != 0 || opened) {

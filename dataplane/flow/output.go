@@ -196,7 +196,6 @@ func (t *Table) fresh(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 	mss, idle := c.segment(), x.flight() == 0
 	if idle {
 		x.cc.resume(mss, x.rto.timeout(), t.us)
-		x.since = t.ms
 	}
 	_, _, allowed := x.next(t.runs, mss, x.cc.cwnd)
 	if j.probe {
@@ -220,6 +219,9 @@ func (t *Table) fresh(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 		flags |= wire.FlagFIN
 	} else if n == 0 {
 		return false
+	}
+	if idle {
+		x.since = t.ms
 	}
 	c.flags &^= connForce
 	if n == queued {

@@ -45,6 +45,9 @@ func (t *Table) schedule(c *conn, i uint32) {
 				x.windowWait, x.armed = true, t.us
 			}
 			first(t.tick(x.armed + x.persistDelay(c)))
+			if limit := t.userLimit(c); limit != 0 {
+				first(x.since + limit)
+			}
 		} else {
 			first(t.ms + starvedRetry)
 		}
@@ -129,6 +132,10 @@ func (t *Table) fire(c *conn, i uint32) {
 			t.late(c, i, x)
 			return
 		}
+		if limit := t.userLimit(c); limit != 0 && x.windowWait && x.buf.size != 0 && t.ms-x.since >= limit { // KAL-005
+			t.end(c, i, t.broken(c), endReset)
+			return
+		}
 		if x.windowWait && x.buf.size != 0 && t.us-x.armed >= x.persistDelay(c) {
 			x.windowWait = false
 			t.push(c, i, x)
@@ -205,7 +212,7 @@ func (t *Table) push(c *conn, i uint32, x *sender) {
 		t.want(c, i)
 		return
 	}
-	if limit := t.userLimit(c); int(c.probes) >= t.cfg.Retries || limit != 0 && t.ms-x.since >= limit {
+	if int(c.probes) >= t.cfg.Retries {
 		t.end(c, i, t.broken(c), endReset)
 		return
 	}

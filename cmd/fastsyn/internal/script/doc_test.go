@@ -18,7 +18,7 @@ func TestFormatIsDocumented(t *testing.T) {
 	words := slices.Concat(slices.Collect(maps.Keys(specs)), slices.Collect(maps.Keys(actions)), slices.Collect(maps.Keys(icmpKinds)), addrWords,
 		[]string{
 			"-->", "<--", "wait", "title:", "proves:", "family:", "only:", "set:", anyKernelEnv,
-			"timestamps off", "sack off", "wscale off", "cookies", "ecn on", "fastopen on", "challenge-limit on", "ack-delay on", "flows:", "mss", "mtu", "peer-iss",
+			"timestamps off", "sack off", "wscale off", "cookies", "ecn on", "fastopen on", "challenge-limit on", "ack-delay on", "window 5000", "flows:", "mss", "mtu", "peer-iss",
 		})
 	for _, s := range specs {
 		if len(s.words) > 0 && !slices.Equal(s.words, addrWords) {

@@ -58,7 +58,7 @@ func NewEndpoint(c Settings, side Side, fam Family, link Link) (*Endpoint, error
 		rx: dataplane.NewBatch(), tx: dataplane.NewBatch(),
 	}
 	cfg := handshake.Config{
-		MaxFlows: 64, NoTimestamps: c.NoTimestamps, NoSACK: c.NoSACK, NoWScale: c.NoWScale, MSS: c.MSS, MTU: c.MTU,
+		MaxFlows: 64, NoTimestamps: c.NoTimestamps, NoSACK: c.NoSACK, NoWScale: c.NoWScale, MSS: c.MSS, MTU: c.MTU, RcvWindow: c.Window,
 	}
 	if c.Cookies != "" {
 		p, err := handshake.ParseCookiePolicy(c.Cookies)

@@ -153,6 +153,9 @@ func (k *kernel) addr6(ctl int, dev string, req *unix.Ifreq) error {
 	return fmt.Errorf("the IPv6 address is still tentative after %v", patience)
 }
 
+// rtoMin is the least retransmission timeout, in µs.
+const rtoMin = "net/ipv4/tcp_rto_min_us"
+
 // sysctls sets those of the namespace. Limits on answers are off unless the
 // script is about them, so that no answer depends on how fast this machine is.
 func (k *kernel) sysctls(dev string) error {
@@ -181,8 +184,15 @@ func (k *kernel) sysctls(dev string) error {
 	if k.set.FastOpen {
 		set["net/ipv4/tcp_fastopen"] = "2" // as a server
 	}
+	if k.set.Timeless { // a busy machine is no reason to send anything again
+		set[rtoMin] = "2000000"
+	}
 	for name, v := range set {
-		if err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(v), 0); err != nil {
+		err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(v), 0)
+		if name == rtoMin && errors.Is(err, os.ErrNotExist) { // since Linux 6.11
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("sysctl: %w", err)
 		}
 	}

@@ -185,6 +185,8 @@ func (p *parser) setting(val string) error {
 		return number(&c.MSS, 88, 1460)
 	case name == "mtu":
 		return number(&c.MTU, 1280, 1500)
+	case name == "window":
+		return number(&c.Window, 1460, 1<<20)
 	case name == "peer-iss":
 		n, err := strconv.ParseUint(arg, 0, 32)
 		if err != nil {
@@ -192,7 +194,7 @@ func (p *parser) setting(val string) error {
 		}
 		c.PeerISS = uint32(n)
 	default:
-		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, ack-delay, mss, mtu or peer-iss", name)
+		return fmt.Errorf("unknown setting %q; want timestamps, sack, wscale, cookies, ecn, fastopen, challenge-limit, ack-delay, mss, mtu, window or peer-iss", name)
 	}
 	return nil
 }
@@ -274,9 +276,14 @@ func (p *parser) end() error {
 	case s.Only == 0:
 		return errors.New("no side runs it: \"flows: streams\" and \"only: bare\" exclude each other")
 	}
+	s.Settings.Timeless = true
 	for i := range s.Steps {
 		st := &s.Steps[i]
-		if st.Op != OpPass || st.D <= ShortWait || s.Only&Kernel == 0 || !st.RunsOn(Kernel) {
+		if st.Op != OpPass || st.D <= ShortWait || !st.RunsOn(Kernel) {
+			continue
+		}
+		s.Settings.Timeless = false
+		if s.Only&Kernel == 0 {
 			continue
 		}
 		next := slices.IndexFunc(s.Steps[i+1:], func(n Step) bool { return n.RunsOn(Kernel) })

@@ -42,7 +42,7 @@ outcome answered_challenge
 	require.Equal(t, "what happens", s.Title)
 	require.Equal(t, []string{"LSN-004", "VAL-001"}, s.Proves)
 	require.Equal(t, []Family{V6}, s.Families)
-	require.Equal(t, Settings{NoTimestamps: true, Cookies: "always", ChallengeLimit: true, MSS: 1000, MTU: 1400, PeerISS: 0xffffffff}, s.Settings)
+	require.Equal(t, Settings{NoTimestamps: true, Cookies: "always", ChallengeLimit: true, MSS: 1000, MTU: 1400, PeerISS: 0xffffffff, Timeless: true}, s.Settings)
 	require.Equal(t, []Difference{{
 		Line: 17, Rules: []string{"LSN-009"}, Why: "because", Lines: []Variant{{Fastsyn, "silence"}, {Kernel, "<-- RA seq=@0 ack=5"}},
 	}}, s.Differs)

@@ -88,6 +88,8 @@ type Settings struct {
 	ChallengeLimit                 bool   // answers are limited to one in 500 ms; off: see the step "space"
 	AckDelay                       bool   // ACKs wait for text to go with them
 	MSS, MTU                       int    // 0: default
+	Window                         int    // receive buffer; 0: default
+	Timeless                       bool   // nothing waits for a timer of the kernel
 	PeerISS                        uint32 // the peer's initial sequence number
 }
 
