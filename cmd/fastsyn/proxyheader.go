@@ -51,8 +51,12 @@ func proxyHeader(i *fastsyn.Info) []byte {
 		on  bool
 		bit uint16
 	}{
-		{i.SACK, flagSACK}, {i.Timestamps, flagTimestamps}, {i.ECN, flagECN},
-		{i.Cookie, flagCookie}, {i.FastOpen, flagFastOpen}, {i.Retrans, flagRetransmitted},
+		{i.SACK, flagSACK},
+		{i.Timestamps, flagTimestamps},
+		{i.ECN, flagECN},
+		{i.Cookie, flagCookie},
+		{i.FastOpen, flagFastOpen},
+		{i.Retrans, flagRetransmitted},
 	} {
 		if f.on {
 			flags |= f.bit
