@@ -3,6 +3,7 @@ package flow
 import (
 	"bytes"
 	"fmt"
+	"testing"
 	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -420,6 +421,9 @@ func (f *simFlow) judge() {
 			}
 			w.ctr.Reset++
 		default:
+			if testing.Verbose() {
+				w.tb.Logf("seed %d: flow %d of node %d: %v: %+v", w.c.seed, f.n, e.node.id, e.why, w.c.path)
+			}
 			w.ctr.Broken++
 		}
 		if w.c.orderly && e.why != handshake.ReasonDone {

@@ -58,6 +58,9 @@ func simAny(seed uint64) simConfig {
 		if chance(0.3) {
 			p.icmp = false
 		}
+		if p.mtu == 576 { // no path of IPv6
+			c.v6 = 0
+		}
 		worst = max(worst, p.loss)
 	}
 	for i := range c.side {
