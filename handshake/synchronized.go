@@ -55,6 +55,12 @@ func (e *Engine) challenge(r *record, s *wire.Segment, i int) Action {
 func (e *Engine) challengeAlways(r *record, s *wire.Segment, i int) Action {
 	r.last = e.now64
 	e.ack(r, s, i)
+	if r.state == SynRcvd { // what the SYN or SYN-ACK promised, which a stream begins with (WND-005)
+		s.Win = e.synWindowOf(r)
+		if r.flags&flagWScale != 0 {
+			s.Win >>= e.ownShift
+		}
+	}
 	return e.answer(AnsweredChallenge)
 }
 

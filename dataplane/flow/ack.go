@@ -1,15 +1,20 @@
 package flow
 
 import (
+	"math"
+
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/handshake"
 )
+
+// maxEchoAge is how old, in ms, a timestamp can be that a flow's clock of µs compares with.
+const maxEchoAge = math.MaxInt32 / msec
 
 // acked takes the ACK and the window of an acceptable segment with n bytes of text: step five.
 // It reports whether the flow ended.
 func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wire.SACKBlock) (over bool) {
 	closed := c.wnd == 0
-	opened := t.window(c, s)
+	opened := c.window(s, t.una(c))
 	if c.snd == 0 { // nothing is in flight, and nothing waits for the window
 		if c.mem.bits&memProbed != 0 {
 			c.mem.repeated(s.Ack, c.sndNxt, blocks, n == 0 && !opened && s.Flags&wire.FlagFIN == 0)
@@ -35,7 +40,7 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 	}
 	if c.flags&connTS != 0 && s.Opt.Has&wire.HasTimestamps != 0 && s.Opt.TSEcr != 0 {
 		// TSval ticks in ms: at the latest the end of the tick that is echoed.
-		if age := t.engine.TSVal(c.tsOff) - s.Opt.TSEcr; int32(age) >= 0 {
+		if age := t.engine.TSVal(c.tsOff) - s.Opt.TSEcr; age < maxEchoAge {
 			a.echo, a.hasEcho = t.us-age*1000, true
 		}
 	}
@@ -47,6 +52,10 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 	x.acked(t.runs, &x.cc, &x.rto, &a, mss)
 	if was == phaseOpen && x.phase == phaseFast {
 		t.ctr.Recoveries++
+		c.reduced()
+	}
+	if x.ecnSet && x.ecnEnd.Less(x.una) {
+		x.ecnSet = false
 	}
 	if c.flags&connECN != 0 && s.Flags&wire.FlagECE != 0 {
 		t.marked(c, x, mss)
@@ -86,9 +95,11 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 }
 
 // window takes SND.WND from s, if it is the newest word on it. It reports whether
-// it changed.
-func (t *Table) window(c *conn, s *wire.Segment) bool {
-	if !(c.wl1.Less(s.Seq) || c.wl1 == s.Seq && c.wl2.LessEq(s.Ack)) {
+// it changed. An old ACK has nothing to say, and one of something new is newest, as in Linux, although it
+// may be text sent again with a lower SEG.SEQ: either would move the right edge beyond what the
+// peer has promised.
+func (c *conn) window(s *wire.Segment, una wire.Seq) bool {
+	if s.Ack.Less(una) || s.Ack == una && (s.Seq.Less(c.wl1) || s.Seq == c.wl1 && s.Ack.Less(c.wl2)) {
 		return false
 	}
 	changed := c.wnd != s.Win
@@ -100,13 +111,21 @@ func (t *Table) window(c *conn, s *wire.Segment) bool {
 // marked takes an ACK with ECE: the window is reduced once per round trip, and the peer told
 // (RFC 3168 §6.1.2).
 func (t *Table) marked(c *conn, x *sender, mss uint32) {
-	if x.ecnSet && x.una.LessEq(x.ecnEnd) || x.phase != phaseOpen {
+	if x.ecnSet || x.phase != phaseOpen {
 		return
 	}
 	t.ctr.CongestionMarks++
 	x.ecnEnd, x.ecnSet = x.nxt, true
 	x.cc.congested(x.flight(), mss)
-	c.flags |= connCWR
+	c.reduced()
+}
+
+// reduced has the next new text tell that the congestion window was reduced, for whatever
+// reason (RFC 3168 §6.1.2): else the peer would go on to echo a mark that came with the loss.
+func (c *conn) reduced() {
+	if c.flags&connECN != 0 {
+		c.flags |= connCWR
+	}
 }
 
 // finAcked moves the state on when our FIN is acknowledged. It reports whether the flow

@@ -31,6 +31,7 @@ func (t *Table) Write(id handshake.FlowID, p []byte) int {
 		if t.pool.Left() <= t.spare() {
 			t.ctr.WriteNoMemory++
 		}
+		t.rest(c) // there was no memory for the first byte
 	}
 	t.want(c, id.Index())
 	return n
@@ -44,12 +45,16 @@ func (t *Table) WriteStatic(id handshake.FlowID, p []byte) bool {
 	if c == nil || !c.writes() {
 		return false
 	}
+	if len(p) == 0 {
+		return true
+	}
 	x := t.wake(c)
 	ok := t.roomOf(c, x) > 0 && t.send.appendStatic(&x.buf, p)
 	if ok {
 		t.ctr.BytesOut += uint64(len(p))
 	} else {
 		c.flags |= connWantRoom
+		t.rest(c)
 	}
 	t.want(c, id.Index())
 	return ok
@@ -109,6 +114,7 @@ func (t *Table) Release(id handshake.FlowID) bool {
 		return false
 	}
 	c.flags |= connReleased
+	c.heard = t.ms // TWT-008 begins now
 	t.Close(id)
 	t.want(c, id.Index())
 	return true

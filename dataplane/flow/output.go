@@ -158,16 +158,16 @@ func (t *Table) again(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 	var n uint32
 	if j.probe && j.n != 0 {
 		j.probe = false
-		seq, n = j.seq, j.n
-	} else if x.lost != 0 {
+		if end := j.seq + wire.Seq(j.n); !j.seq.Less(x.una) { // not acknowledged since
+			n = min(j.n, room)
+			seq = end - wire.Seq(n) // its end, which is what the probe is for
+		}
+	}
+	if n == 0 && x.lost != 0 {
 		seq, n, _ = x.next(t.runs, room, x.cc.cwnd)
 	}
 	if n == 0 {
 		return false
-	}
-	n = min(n, room)
-	if seq.Less(x.una) {
-		return false // of a probe: acknowledged since
 	}
 	text, flags := n, wire.FlagACK
 	if end := x.buf.end(); c.flags&connFINSent != 0 && end.Less(seq+wire.Seq(n)) {
@@ -198,8 +198,9 @@ func (t *Table) fresh(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 		x.cc.resume(mss, x.rto.timeout(), t.us)
 	}
 	_, _, allowed := x.next(t.runs, mss, x.cc.cwnd)
-	if j.probe {
-		j.probe = false
+	force := c.flags&connForce != 0
+	if j.probe { // of the tail: neither cwnd nor Nagle holds it back (RFC 8985 §7.3)
+		j.probe, force = false, true
 		allowed = max(allowed, mss)
 	}
 	wnd := uint32(0)
@@ -208,7 +209,7 @@ func (t *Table) fresh(c *conn, i uint32, j *job, x *sender, room uint32, o *Out)
 	}
 	usable := min(allowed, wnd)
 	n := sendable(queued, usable, mss, c.maxSndWnd(), idle, c.flags&connNagle != 0 && !fin, true)
-	if n == 0 && c.flags&connForce != 0 {
+	if n == 0 && force {
 		n = min(queued, usable)
 	}
 	n = min(n, room)
@@ -299,11 +300,12 @@ func (t *Table) head(c *conn, i uint32, j *job, o *Out, seq wire.Seq, n uint32, 
 }
 
 // room is how many bytes from RCV.NXT on there is memory for. When the pool is short, all
-// flows get less of it.
+// flows get less of it, but two segments at least: text in order takes no memory, and two sides whose
+// pools are full of what they want to send would wait for each other's window for ever.
 func (t *Table) room(c *conn) uint32 {
 	room := t.rcvBuf - min(c.kept, t.rcvBuf)
 	if left := t.pool.Left(); left < t.pool.Blocks()/4 {
-		room = min(room, uint32(min(left, 1<<20))*BlockSize/16)
+		room = min(room, max(uint32(min(left, 1<<20))*BlockSize/16, 2*uint32(c.del.mss)))
 	}
 	return room
 }

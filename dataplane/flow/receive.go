@@ -69,8 +69,15 @@ func (t *Table) unusual(c *conn, i uint32, s *wire.Segment) handshake.Outcome {
 		switch {
 		case s.Seq == c.rcvNxt, s.Seq+1 == c.rcvNxt && c.peerClosed(): // RST-001, RST-004
 			why := handshake.ReasonReset
-			if c.state == handshake.Closing || c.state == handshake.LastAck {
-				why = handshake.ReasonDone // both sides had closed already
+			switch c.state {
+			case handshake.Closing, handshake.LastAck: // both sides had closed already
+				why = handshake.ReasonDone
+			case handshake.TimeWait: // since this burst (TWT-007)
+				if t.engine.Config().RFC1337 {
+					return handshake.DropRST
+				}
+				why = handshake.ReasonDone
+			default:
 			}
 			t.end(c, i, why, endQuiet)
 			return handshake.Consumed
@@ -183,7 +190,7 @@ func (t *Table) text(c *conn, i uint32, s *wire.Segment, text []byte, fin bool, 
 		}
 	}
 	if c.gen != gen || c.state == 0 {
-		return handshake.Consumed // aborted by the application
+		return handshake.Consumed // ended by the application
 	}
 	// A segment that is late in a burst: the ACK goes out when the burst is over (DAT-015).
 	if c.del.Arrived(t.us, t.ackDelay, c.rcvNxt, n, prompt) == AckNow {
@@ -206,6 +213,10 @@ func (t *Table) take(c *conn, i uint32) (fin bool) {
 	c.rcvNxt += wire.Seq(chain.Len)
 	t.ctr.BytesIn += uint64(chain.Len)
 	for b := chain.First; b != 0 && c.gen == gen && c.state != 0; b = t.pool.Next(b) {
+		if c.flags&connReleased != 0 { // in Data: nobody reads the rest (RST-014)
+			t.end(c, i, handshake.ReasonAborted, endReset)
+			break
+		}
 		t.to.Data(t.engine.ID(i), c.app, t.pool.Text(b))
 	}
 	return fin

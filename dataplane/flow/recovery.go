@@ -83,7 +83,7 @@ func (r *recovery) outstanding(mss uint32) uint32 {
 // for new text; what is lost was within it once (RFC 9293 §3.8.6: shrinking is survived).
 func (r *recovery) next(p *runPool, mss, cwnd uint32) (seq wire.Seq, n, allowed uint32) {
 	pipe := r.outstanding(mss)
-	if r.fast { // the fast retransmit itself does not wait for room (RFC 6675 §5 (4.3))
+	if r.fast && r.lost != 0 { // the fast retransmit itself does not wait for room (RFC 6675 §5 (4.3))
 		cwnd = max(cwnd, pipe+mss)
 	}
 	if pipe >= cwnd {
@@ -144,7 +144,11 @@ func (r *recovery) acked(p *runPool, c *cubic, t *rto, a *ackOf, mss uint32) uin
 	if progress {
 		p.acked(&r.scoreboard, a.ack, &d)
 		r.armed, r.probeAt = a.now, a.now
-		t.progress()
+		if d.unclear {
+			t.unclear()
+		} else {
+			t.progress()
+		}
 	}
 	dsack := false
 	if r.sackOK && len(a.blocks) != 0 {
@@ -189,7 +193,7 @@ func (r *recovery) sample(t *rto, d *delivery, a *ackOf, flight, mss uint32, pro
 	switch {
 	case d.hasFirst && !d.ambiguous:
 		t.sample(a.now-d.first, rttSamples(flight, mss))
-	case d.ambiguous && progress && a.hasEcho && int32(a.now-a.echo) >= 0:
+	case d.ambiguous && !d.unclear && progress && a.hasEcho && int32(a.now-a.echo) >= 0:
 		t.sample(a.now-a.echo, rttSamples(flight, mss)) // which copy arrived does not matter (RFC 7323 §4.1)
 	}
 }

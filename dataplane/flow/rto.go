@@ -102,6 +102,12 @@ func (r *rto) expired() {
 // without timestamps on a lossy path would otherwise crawl).
 func (r *rto) progress() { r.backoff = 0 }
 
+// unclear is progress where the timestamp echoed is that of a copy before the last, which
+// arrived late or whose ACK was lost: as a sample the second would grow by the timeout each
+// time, and the timeout with it. None is taken, as Karn's rule has it (RFC 6298 §3), and for the first
+// some back-off remains, so that what is sent next has the time to give one.
+func (r *rto) unclear() { r.backoff = min(r.backoff, 3) }
+
 // timeouts is how many times in a row the timer expired: what R1 and R2 of
 // RFC 9293 §3.8.3 count (DAT-007).
 func (r *rto) timeouts() uint8 { return r.backoff }

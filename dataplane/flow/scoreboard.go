@@ -365,6 +365,7 @@ type delivery struct {
 	first     uint32
 	hasFirst  bool
 	ambiguous bool // something newly delivered had been sent more than once
+	unclear   bool // the echo is of an earlier copy, but the last one was there in time to cause the ACK
 	// What excludes a retransmission as the copy that arrived (RFC 8985 §6.2 step 2).
 	now, minRTT uint32
 	echo        uint32 // the latest time at which the echoed TSval was current
@@ -379,8 +380,12 @@ func (d *delivery) add(r *run, end wire.Seq, n uint32, sacked bool) {
 	}
 	if r.flags&runRetrans != 0 {
 		d.ambiguous = true
-		if d.now-r.at < d.minRTT || d.hasEcho && int32(d.echo-r.at) < 0 {
+		if d.now-r.at < d.minRTT {
 			return // an earlier copy
+		}
+		if d.hasEcho && int32(d.echo-r.at) < 0 {
+			d.unclear = true
+			return // an earlier copy, or an ACK for the second arrival, which the peer does not echo (RFC 7323 §5.3 R3)
 		}
 	} else if !d.hasFirst && r.flags&runLost == 0 { // the time of a lost one may be that of its neighbour
 		d.first, d.hasFirst = r.at, true

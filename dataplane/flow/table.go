@@ -166,9 +166,11 @@ func (t *Table) Config() Config { return t.cfg }
 // Pool is the memory of the text, which adapters may take blocks of.
 func (t *Table) Pool() *Pool { return t.pool }
 
-// SetClock sets the time, the one of the engine.
+// SetClock sets the time, the one of the engine. The segments of an earlier burst are
+// gone thereby.
 func (t *Table) SetClock(now handshake.Time) {
 	t.us, t.ms, t.sec = uint32(now/1e3), uint32(now/1e6), uint32(now/1e9)
+	t.rx = -1
 }
 
 // get returns the flow of id, nil if it is gone or not a stream.
@@ -356,6 +358,7 @@ func (t *Table) nxt(c *conn) wire.Seq {
 // end ends c, returns what it had and tells the application unless it did it itself.
 func (t *Table) end(c *conn, i uint32, why handshake.CloseReason, how endHow) {
 	id, app := t.engine.ID(i), c.app
+	told := how == endAbort || c.state == handshake.TimeWait
 	e := &t.ending
 	e.SndNxt, e.RcvNxt, e.TSRecent, e.Reason = t.nxt(c), c.rcvNxt, c.ts.Val, why
 	e.TimeWait, e.Reset = how == endTimeWait, how == endReset || how == endAbort
@@ -365,7 +368,7 @@ func (t *Table) end(c *conn, i uint32, why handshake.CloseReason, how endHow) {
 	}
 	t.free(c, i)
 	t.engine.EndStream(id, seg, e)
-	if how != endAbort && how != endTimeWait { // that one was told before
+	if !told {
 		t.to.Closed(id, app, why)
 	}
 }

@@ -182,6 +182,7 @@ func (t *Table) late(c *conn, i uint32, x *sender) {
 		return
 	case timerRetrans:
 		t.ctr.Timeouts++
+		c.reduced()
 		k := int(x.rto.timeouts())
 		if k > t.cfg.Retries { // R2 (DAT-007)
 			t.end(c, i, t.broken(c), endQuiet)
