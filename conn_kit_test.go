@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn"
-	"github.com/fastsyn/fastsyn/handshake"
 )
 
 var wires atomic.Uint32
@@ -83,13 +82,14 @@ func (w *world) flows() (n int) {
 // quiet waits until no flow is left, and then checks all sums.
 func (w *world) quiet() {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.flows() == 0 }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(w.t, func() bool { return w.flows() == 0 }, 20*time.Second, time.Millisecond)
 	for _, ep := range []*fastsyn.Endpoint{w.server, w.client} {
 		for _, s := range ep.Stats() {
 			require.Empty(w.t, s.Check())
 			require.Zero(w.t, s.CallbackPanics)
+			require.Zero(w.t, s.Streams.Now)
+			require.Zero(w.t, s.Streams.BlocksInUse, "text that nobody will send or read")
+			require.Zero(w.t, s.Streams.Sending)
 		}
 	}
 }
-
-var _ = handshake.Config{}

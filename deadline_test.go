@@ -99,15 +99,19 @@ func TestDeadline(t *testing.T) {
 func TestDeadlineStaleTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWaiter()
-		w.set(time.Now().Add(time.Second))
-		w.mu.Lock()
-		time.Sleep(2 * time.Second) // it has fired and waits for the mutex
-		w.d.set(time.Now().Add(time.Minute), &w.mu, &w.cond)
-		w.mu.Unlock()
-		synctest.Wait()
+		stale := func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.d.expire(&w.cond)
+		}
+		w.set(time.Now().Add(time.Minute))
+		stale()
 		require.False(t, w.passed())
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.True(t, w.passed())
+		w.set(time.Time{})
+		stale()
+		require.False(t, w.passed())
 	})
 }

@@ -207,6 +207,7 @@ func (a *attempt) Run(w *Worker) {
 	switch {
 	case a.quit.Load():
 		a.giveUp(w)
+		a.over = true
 	case a.over:
 	case !a.opened:
 		a.open(w)
@@ -227,7 +228,6 @@ func (a *attempt) giveUp(w *Worker) {
 		delete(a.core.dials, a.id)
 		w.Abort(a.id)
 	}
-	a.over = true
 }
 
 // open sends the SYN from the first port that is free.

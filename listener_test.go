@@ -224,7 +224,7 @@ func TestListenerTextBeforeAccept(t *testing.T) {
 	_, err := d.Write([]byte("early"))
 	require.NoError(t, err)
 	require.NoError(t, d.CloseWrite())
-	require.Eventually(t, func() bool { return w.server.Stats()[0].Engine.PayloadBytes == 5 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.server.Stats()[0].Streams.BytesIn == 5 }, 10*time.Second, time.Millisecond)
 	a, err := ln.Accept()
 	require.NoError(t, err)
 	got, err := io.ReadAll(a)
