@@ -30,7 +30,7 @@ type Conn struct {
 	id           FlowID
 	info         Info
 	laddr, raddr net.TCPAddr
-	window       int64 // receive window with nothing unread
+	worth        int64 // how much room in the window the worker should hear of at once
 
 	rmu sync.Mutex // one Read at a time: owns in
 	in  text       // on its way to readers
@@ -66,6 +66,8 @@ type Conn struct {
 	// Of the worker.
 	accept     *listener // whose accept queue c has been in
 	out        text      // taken from tx, not yet by the flow
+	held       int64 // of the receive window, by unread text
+	pressed    int64 // and by press
 	sentFIN    bool
 	released   bool
 	gone       bool  // no flow any more
@@ -88,7 +90,7 @@ var _ net.Conn = (*Conn)(nil)
 
 func newConn(k *core, id FlowID, info Info) *Conn {
 	c := &Conn{
-		core: k, id: id, info: info, window: k.window, wbuf: defaultWriteBuffer, linger: -1,
+		core: k, id: id, info: info, worth: min(k.window, firstWindow) / 4, wbuf: defaultWriteBuffer, linger: -1,
 		laddr: tcpAddr(info.Tuple.Local, info.Tuple.LocalPort), raddr: tcpAddr(info.Tuple.Remote, info.Tuple.RemotePort),
 	}
 	c.readable.L, c.writable.L = &c.mu, &c.mu
@@ -186,14 +188,14 @@ func (c *Conn) awaitText(dontWait bool) error {
 	}
 }
 
-// consumed counts n bytes as read. The worker is told when a quarter of the window has
-// become free, and otherwise learns of it when it has to do with the flow anyway.
+// consumed counts n bytes as read. The worker is told when that has made much room, and
+// otherwise learns of it when it has to do with the flow anyway.
 func (c *Conn) consumed(n int) {
 	if n == 0 {
 		return
 	}
 	c.unread.Add(int64(-n))
-	if free := c.freed.Add(int64(n)); free >= c.window/4 && free-int64(n) < c.window/4 {
+	if free := c.freed.Add(int64(n)); free >= c.worth && free-int64(n) < c.worth {
 		c.mu.Lock()
 		c.postAndUnlock()
 	}

@@ -14,7 +14,9 @@ type core struct {
 	w         *Worker
 	app       uint16
 	known     bool // app is valid
-	window    int64
+	window    int64 // receive window of a flow
+	memory    int64 // how much unread text is too much
+	unread    int64 // received text that flows have not been told to be read
 	listeners map[listenKey]*listener
 	dials     map[FlowID]*attempt // not established yet
 	conns     *Conn
@@ -25,15 +27,23 @@ type listenKey struct {
 	port  uint16
 }
 
-func newCore(w *Worker, cfg handshake.Config) *core {
-	window := cfg.RcvWindow
+// firstWindow is the receive window of a flow, in bytes, until its application has read
+// something, and while the worker holds too much that is unread: what all peers may send
+// together is more than anybody has memory for. A SYN-ACK cannot promise more anyway.
+const firstWindow = 65535
+
+func newCore(w *Worker, cfg Config) *core {
+	window, memory := cfg.Engine.RcvWindow, cfg.ReadMemory
 	if window == 0 {
 		window = handshake.DefaultRcvWindow
 	}
-	if cfg.NoWScale {
+	if cfg.Engine.NoWScale {
 		window = min(window, 65535)
 	}
-	return &core{w: w, window: int64(window), listeners: map[listenKey]*listener{}, dials: map[FlowID]*attempt{}}
+	if memory == 0 {
+		memory = defaultReadMemory
+	}
+	return &core{w: w, window: int64(window), memory: int64(memory), listeners: map[listenKey]*listener{}, dials: map[FlowID]*attempt{}}
 }
 
 // register has the worker call k, and returns the number of the application.
@@ -87,6 +97,7 @@ func (k *core) adopt(f *Flow) *Conn {
 		c.next.prev = c
 	}
 	k.conns = c
+	c.press(f)
 	return c
 }
 
@@ -106,6 +117,8 @@ func (k *core) forget(c *Conn) {
 	}
 	c.prev, c.next = nil, nil
 	c.out.free()
+	k.unread -= c.held
+	c.held = 0
 }
 
 func (k *core) data(f *Flow, p []byte) {
@@ -129,14 +142,36 @@ func (k *core) data(f *Flow, p []byte) {
 	c.mu.Unlock()
 	c.readable.Signal()
 	f.Hold(len(p))
+	c.held += int64(len(p))
+	k.unread += int64(len(p))
+	if k.unread > k.memory {
+		c.press(f)
+	}
 	c.credit(f)
+}
+
+// press makes the window of c the first one again.
+func (c *Conn) press(f *Flow) {
+	if more := c.core.window - firstWindow; more > 0 && c.pressed == 0 {
+		c.pressed = more
+		f.Hold(int(more))
+	}
 }
 
 // credit tells the flow what was read.
 func (c *Conn) credit(f *Flow) {
-	if n := c.freed.Swap(0); n > 0 {
-		f.Consumed(int(n))
+	n := c.freed.Swap(0)
+	if n == 0 {
+		return
 	}
+	k := c.core
+	c.held -= n
+	k.unread -= n
+	if c.pressed != 0 && k.unread <= k.memory/2 {
+		n += c.pressed
+		c.pressed = 0
+	}
+	f.Consumed(int(n))
 }
 
 func (k *core) writable(f *Flow) {

@@ -27,7 +27,7 @@ func (ep *Endpoint) newConns(cfg Config) *conns {
 	// A millisecond and some 100 KiB, for those who dial.
 	c.ports = sync.OnceValues(func() (*sourcePorts, error) { return newSourcePorts(info) })
 	for _, w := range ep.workers {
-		c.cores = append(c.cores, newCore(w, cfg.Engine))
+		c.cores = append(c.cores, newCore(w, cfg))
 	}
 	return c
 }

@@ -14,8 +14,11 @@ import (
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
-// defaultBacklog is Config.Backlog when that is 0.
-const defaultBacklog = 1024
+// What 0 means for Config.Backlog and Config.ReadMemory.
+const (
+	defaultBacklog    = 1024
+	defaultReadMemory = 256 << 20
+)
 
 // listener is a net.Listener: an accept queue that the workers fill.
 type listener struct {
