@@ -75,6 +75,13 @@ type Config struct {
 	// VLANPriority, if set, is the priority code point (0 to 7) of answers to tagged
 	// frames. Nil: that of the frame answered.
 	VLANPriority *uint8
+	// Backlog is how many connections per worker, established and not accepted yet, a
+	// net.Listener of Listen has room for. 0: 1024.
+	Backlog int
+	// ReadMemory is the received text that the net.Conns of a worker hold unread, in bytes,
+	// above which their peers are granted small windows only. What they had been granted before
+	// may still come. 0: 256 MiB.
+	ReadMemory int
 	// Polling is how workers wait for frames. By default they poll without pause on ports
 	// whose driver owns the device, and sleep on others when nothing comes.
 	Polling worker.Polling

@@ -14,6 +14,8 @@
 //	})
 //	err = ep.Wait(ctx)
 //
+// What is written for package net takes Endpoint.Listen and Endpoint.DialContext.
+//
 // The endpoint's addresses must not be configured on a kernel interface that
 // shares the wire: the kernel would reset its flows.
 package fastsyn

@@ -29,6 +29,7 @@ type Endpoint struct {
 	control sync.WaitGroup
 	closing sync.Once
 	closed  error
+	conns   *conns
 }
 
 // Open opens the port and starts one worker per queue.
@@ -107,6 +108,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		}
 		ep.workers = append(ep.workers, w)
 	}
+	ep.conns = ep.newConns(cfg)
 	for _, l := range cfg.Listeners {
 		// Nobody runs the workers yet, so their functions are called right here.
 		if err := ep.handle(l, func(_ *Worker, fn func()) error { fn(); return nil }); err != nil {
@@ -118,6 +120,9 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 	}
 	for _, w := range ep.workers {
 		go w.Run()
+	}
+	for _, k := range ep.conns.cores {
+		ep.control.Go(func() { ep.conns.watch(k) })
 	}
 	ep.control.Go(ep.rotate)
 	return ep, nil

@@ -48,6 +48,9 @@ func (p CookiePolicy) String() string {
 	return "pressure"
 }
 
+// DefaultRcvWindow is Config.RcvWindow when that is 0.
+const DefaultRcvWindow = 256 << 10
+
 // Config is the constant set-up of an Engine. The zero value of each field
 // means the default named beside it.
 type Config struct {
@@ -157,7 +160,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MSS < 0 || (c.MSS > 0 && c.MSS < 48) || c.MSS > 65495 {
 		return c, fmt.Errorf("handshake: MSS %d: want 48..65495, or 0 to derive it from the MTU", c.MSS)
 	}
-	def(&c.RcvWindow, 256<<10)
+	def(&c.RcvWindow, DefaultRcvWindow)
 	if c.RcvWindow < 1460 || c.RcvWindow > 65535<<14 {
 		return c, fmt.Errorf("handshake: RcvWindow %d: want 1460..%d bytes", c.RcvWindow, 65535<<14)
 	}

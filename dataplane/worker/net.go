@@ -115,6 +115,10 @@ func NewNet(mac [6]byte, addrs, pools []netip.Prefix, gateways []netip.Addr) (*N
 	return n, nil
 }
 
+// Addrs returns the own addresses that were given one by one, in that order: those of
+// pools are not among them. The caller does not change it.
+func (n *Net) Addrs() []wire.Addr { return n.first }
+
 // Owns reports whether a is an address of this endpoint.
 func (n *Net) Owns(a wire.Addr) bool {
 	for i := range n.own {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package fastsyn
+
+const raceEnabled = false

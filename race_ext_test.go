@@ -1,0 +1,5 @@
+//go:build race
+
+package fastsyn_test
+
+const raceEnabled = true
