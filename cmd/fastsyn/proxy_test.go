@@ -191,7 +191,7 @@ func TestProxyFlags(t *testing.T) {
 	}
 }
 
-// The header byte by byte, as docs/proxy.md has it.
+// The header byte by byte, as docs/serve.md has it.
 func TestProxyHeader(t *testing.T) {
 	i := &fastsyn.Info{
 		Tuple: wire.Tuple{Remote: wire.Addr4(0xc0000201), RemotePort: 4660, Local: wire.Addr4(0xc6336401), LocalPort: 443},

@@ -63,6 +63,9 @@ cannot take are dropped and counted, never waited for.
   # Answer one request per connection, never keep a half-open one.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
 
+  # A backend of the kernel's behind SYN cookies, told who its clients are.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :443 --app proxy=127.0.0.1:8443 --proxy-protocol v2
+
   # Requests that may be repeated, with their text on the SYN.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --fastopen
 
@@ -82,7 +85,7 @@ cannot take are dropped and counted, never waited for.
 	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", appNames())
-	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/proxy.md)")
+	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/serve.md)")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
@@ -108,7 +111,7 @@ cannot take are dropped and counted, never waited for.
 		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
 		flagGroup{"What is accepted", []string{"listen", "app", "proxy-protocol", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
-		flagGroup{"Streams (docs/streams.md)", streamFlagNames},
+		flagGroup{"Streams (docs/serve.md)", streamFlagNames},
 		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
 		flagGroup{"Floods (docs/floods.md)", []string{
 			"max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-prefix", "source-over",

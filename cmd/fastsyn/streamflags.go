@@ -15,7 +15,7 @@ import (
 )
 
 // streamFlags are the flags of serve about the streams of established flows;
-// docs/streams.md explains them.
+// docs/serve.md explains them.
 type streamFlags struct {
 	window, send, memory   int
 	keepAlive, userTimeout time.Duration
