@@ -35,8 +35,9 @@ type appEnv struct {
 // appKind is an application that --app can name.
 type appKind struct {
 	name  string
-	arg   string // what stands behind "name=", if anything
-	about string // in the help
+	arg   string   // what stands behind "name=", if anything
+	about string   // in the help
+	flags []string // that are for it alone
 	// check looks at the argument and the flags that belong to the application; may be nil.
 	check func(o *serveFlags, arg string) error
 	open  func(o *serveFlags, arg string, env appEnv) (app, error)
@@ -49,7 +50,8 @@ func appKinds() []appKind {
 		{name: "discard", about: "the same, text is counted (RFC 863)", open: openDiscard},
 		{name: "echo", about: "send all text back (RFC 862)", open: openEcho},
 		{name: "echo-once", about: "send the first segment of text back, then close", open: openEchoOnce},
-		{name: "proxy", arg: "HOST:PORT", about: "join the flow with a connection of the kernel's to HOST:PORT", check: checkProxy, open: openProxy},
+		{name: "http", about: "answer HTTP/1.1 requests with --http-body bytes, or the files of --http-root", flags: []string{"http-body", "http-root"}, check: checkHTTP, open: openHTTP},
+		{name: "proxy", arg: "HOST:PORT", about: "join the flow with a connection of the kernel's to HOST:PORT", flags: []string{"proxy-protocol"}, check: checkProxy, open: openProxy},
 	}
 }
 

@@ -228,6 +228,32 @@ func TestInterop_EchoSlowWriter(t *testing.T) {
 	require.Equal(t, len(text), num(t, r, "streams", "bytes_out"))
 }
 
+// The files of a directory, and text of a size, for curl.
+func TestInterop_ServeHTTP(t *testing.T) {
+	interop(t, "curl")
+	lab := dptest.NewLab(t)
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "page.html"), []byte("<p>hello\n"), 0o600))
+	s := serve(t, lab, "", "--app", "http", "--http-root", root)
+	url := "http://" + lab.Addr4.Addr().String() + "/"
+	out := lab.Exec(t, lab.PeerNS, "curl", "-sS", "-m", "20", "-w", "%{http_code} %{content_type}", url+"page.html")
+	require.Equal(t, "<p>hello\n200 text/html; charset=utf-8", out)
+	out = lab.Exec(t, lab.PeerNS, "curl", "-sS", "-m", "20", "-o", os.DevNull, "-w", "%{http_code}", url+"other")
+	require.Equal(t, "404", out)
+	r := s.stop(t)
+	require.Equal(t, 2, num(t, r, "application", "responses"))
+	require.Equal(t, 1, num(t, r, "application", "status_2xx"))
+	require.Equal(t, 1, num(t, r, "application", "status_4xx"))
+
+	s = serve(t, lab, "", "--app", "http", "--http-body", "1M")
+	out = lab.Exec(t, lab.PeerNS, "curl", "-sS", "-m", "20", "-o", os.DevNull, "-w", "%{http_code} %{size_download}", url, "-o", os.DevNull, url+"again")
+	require.Equal(t, "200 1048576200 1048576", out)
+	r = s.stop(t)
+	require.Equal(t, 1, num(t, r, "handshakes", "accepted"), "the connection is kept")
+	require.Equal(t, 2, num(t, r, "application", "requests"))
+	require.Equal(t, 1, num(t, r, "counters", "done"))
+}
+
 // isReset reports whether an error of a connection is a reset by its peer.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

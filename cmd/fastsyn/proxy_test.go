@@ -168,7 +168,7 @@ func TestProxy_ErrorsAreCountedByKind(t *testing.T) {
 
 func TestProxyFlags(t *testing.T) {
 	for _, ok := range []string{"proxy=127.0.0.1:80", "proxy=[::1]:22", "proxy=backend.example:8080"} {
-		o := &serveFlags{app: ok, proxyProtocol: "off"}
+		o := &serveFlags{app: ok, appFlags: appFlags{proxyProtocol: "off"}}
 		require.NoError(t, o.checkApp(), ok)
 	}
 	for _, tc := range []struct{ app, header, want string }{
@@ -179,11 +179,10 @@ func TestProxyFlags(t *testing.T) {
 		{"proxy=h:0", "off", "want a port from 1 to 65535"},
 		{"proxy=h:http", "off", "want a port from 1 to 65535"},
 		{"proxy=h:80", "v1", "--proxy-protocol"},
-		{"echo", "v2", "--proxy-protocol v2 with --app echo"},
 		{"echo=x", "off", "echo takes no argument"},
 		{"proxi=h:80", "off", `did you mean "proxy"?`},
 	} {
-		o := &serveFlags{app: tc.app, proxyProtocol: tc.header}
+		o := &serveFlags{app: tc.app, appFlags: appFlags{proxyProtocol: tc.header}}
 		err := o.checkApp()
 		require.ErrorContains(t, err, tc.want, tc.app)
 		var usage *usageError
@@ -191,7 +190,7 @@ func TestProxyFlags(t *testing.T) {
 	}
 }
 
-// The header byte by byte, as docs/proxy.md has it.
+// The header byte by byte, as docs/serve.md has it.
 func TestProxyHeader(t *testing.T) {
 	i := &fastsyn.Info{
 		Tuple: wire.Tuple{Remote: wire.Addr4(0xc0000201), RemotePort: 4660, Local: wire.Addr4(0xc6336401), LocalPort: 443},

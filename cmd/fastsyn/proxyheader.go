@@ -11,7 +11,7 @@ import (
 )
 
 // Types of our TLVs in PROXY protocol headers, in the range for applications (§2.2 of its
-// specification). Numbers are big-endian. docs/proxy.md says what they mean.
+// specification). Numbers are big-endian. docs/serve.md says what they mean.
 const (
 	tlvRTT    = proxyproto.PP2_TYPE_MIN_CUSTOM + iota // uint32: µs; absent without a sample
 	tlvMSS                                            // 2 × uint16: what we may send, what we announced

@@ -25,21 +25,27 @@ type serveFlags struct {
 	stream streamFlags
 	listen []string
 	app    string
-	// For --app proxy.
+	appFlags
+	cookies    string
+	retry, ecn string
+	secretFile string
+	polling    string
+	priority   string
+	pin        string
+	fastOpen   int
+	fastKey    string // file
+	spare      []int  // CPUs for workers that nobody else places
+	print      bool
+	quiet      bool
+	json       string
+	duration   time.Duration
+}
+
+// appFlags are the flags of single applications.
+type appFlags struct {
 	proxyProtocol string
-	cookies       string
-	retry, ecn    string
-	secretFile    string
-	polling       string
-	priority      string
-	pin           string
-	fastOpen      int
-	fastKey       string // file
-	spare         []int  // CPUs for workers that nobody else places
-	print         bool
-	quiet         bool
-	json          string
-	duration      time.Duration
+	httpBody      int // bytes; negative: not given
+	httpRoot      string
 }
 
 func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
@@ -63,6 +69,9 @@ cannot take are dropped and counted, never waited for.
   # Answer one request per connection, never keep a half-open one.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --cookies always --print
 
+  # A backend of the kernel's behind SYN cookies, told who its clients are.
+  fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :443 --app proxy=127.0.0.1:8443 --proxy-protocol v2
+
   # Requests that may be repeated, with their text on the SYN.
   fastsyn serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :7 --app echo-once --fastopen
 
@@ -82,7 +91,10 @@ cannot take are dropped and counted, never waited for.
 	f.StringVar(&o.priority, "vlan-priority", "keep", "priority of answers to tagged frames: 0 to 7, or keep for that of the frame")
 	f.StringArrayVar(&o.listen, "listen", nil, ":PORT or ADDRESS:PORT to accept on; repeatable")
 	f.StringVar(&o.app, "app", "accept", appNames())
-	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/proxy.md)")
+	o.httpBody = -1
+	f.Var(sizeFlag{n: &o.httpBody, zero: true}, "http-body", "with --app http, the size of each response (default 1K)")
+	f.StringVar(&o.httpRoot, "http-root", "", "with --app http, a directory whose files are served; they are read at the start")
+	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/serve.md)")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
 	f.DurationVar(&o.cfg.CookieEpoch, "cookie-epoch", time.Minute, "life of a cookie key; a cookie lives one to two of them")
@@ -106,9 +118,10 @@ cannot take are dropped and counted, never waited for.
 	groupFlags(
 		cmd,
 		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
-		flagGroup{"What is accepted", []string{"listen", "app", "proxy-protocol", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
+		flagGroup{"What is accepted", []string{"listen", "app", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
+		flagGroup{"Applications (docs/serve.md)", []string{"http-body", "http-root", "proxy-protocol"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
-		flagGroup{"Streams (docs/streams.md)", streamFlagNames},
+		flagGroup{"Streams (docs/serve.md)", streamFlagNames},
 		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
 		flagGroup{"Floods (docs/floods.md)", []string{
 			"max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-prefix", "source-over",
@@ -247,6 +260,9 @@ func runServe(cmd *cobra.Command, o *serveFlags) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if err := o.checkAppFlags(cmd.Flags().Changed); err != nil {
+		return err
+	}
 	if err := o.handshakes(cmd.Flags().Changed); err != nil {
 		return err
 	}
@@ -355,11 +371,24 @@ func (o *serveFlags) checkApp() error {
 	if err != nil {
 		return err
 	}
-	if o.proxyProtocol != "" && o.proxyProtocol != "off" && kind.name != "proxy" {
-		return usagef("--proxy-protocol %s with --app %s: there is no backend to tell; it goes with --app proxy=HOST:PORT", o.proxyProtocol, o.app)
-	}
 	if kind.check != nil {
 		return kind.check(o, arg)
+	}
+	return nil
+}
+
+// checkAppFlags refuses flags of other applications than --app; changed tells which were given.
+func (o *serveFlags) checkAppFlags(changed func(flag string) bool) error {
+	kind, _, err := parseApp(o.app)
+	if err != nil {
+		return err
+	}
+	for _, k := range appKinds() {
+		for _, name := range k.flags {
+			if k.name != kind.name && changed(name) {
+				return usagef("--%s goes with --app %s, and this is --app %s; leave it out", name, k.title(), o.app)
+			}
+		}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // streamFlags are the flags of serve about the streams of established flows;
-// docs/streams.md explains them.
+// docs/serve.md explains them.
 type streamFlags struct {
 	window, send, memory   int
 	keepAlive, userTimeout time.Duration
@@ -27,9 +27,9 @@ var streamFlagNames = []string{"rcv-window", "send-buffer", "text-memory", "keep
 
 func (o *streamFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(sizeFlag{&o.window}, "rcv-window", "receive window of each flow, and so what a peer may send that is not read yet (default 256K)")
-	f.Var(sizeFlag{&o.send}, "send-buffer", "text of each flow that waits for its peer's ACK, at most (default 1M)")
-	f.Var(sizeFlag{&o.memory}, "text-memory", "text of all flows of a worker, waiting to be sent, acknowledged or put in order (default 256M)")
+	f.Var(sizeFlag{n: &o.window}, "rcv-window", "receive window of each flow, and so what a peer may send that is not read yet (default 256K)")
+	f.Var(sizeFlag{n: &o.send}, "send-buffer", "text of each flow that waits for its peer's ACK, at most (default 1M)")
+	f.Var(sizeFlag{n: &o.memory}, "text-memory", "text of all flows of a worker, waiting to be sent, acknowledged or put in order (default 256M)")
 	f.DurationVar(&o.keepAlive, "keep-alive", 0, "probe a peer that has been silent for so long, then each 75 s, and reset the flow after 9 probes (0: never)")
 	f.DurationVar(&o.userTimeout, "user-timeout", 0, "reset a flow whose peer has not acknowledged anything for so long (RFC 5482; 0: after 15 retransmissions)")
 	f.BoolVar(&o.nagle, "nagle", false, "hold back short segments while text is in flight (RFC 896)")
@@ -68,12 +68,15 @@ func (o *streamFlags) apply(cfg *fastsyn.Config) error {
 }
 
 // sizeFlag reads a number of bytes, with K, M or G for 2 to the 10th, 20th and 30th.
-type sizeFlag struct{ n *int }
+type sizeFlag struct {
+	n    *int
+	zero bool // 0 is a size as well
+}
 
 func (f sizeFlag) Type() string { return "bytes" }
 
 func (f sizeFlag) String() string {
-	if f.n == nil || *f.n == 0 {
+	if f.n == nil || *f.n < 0 || *f.n == 0 && !f.zero {
 		return ""
 	}
 	return strconv.Itoa(*f.n)
@@ -87,7 +90,7 @@ func (f sizeFlag) Set(s string) error {
 		digits, shift = s[:len(s)-1], 10*(i+1)
 	}
 	n, err := strconv.ParseUint(digits, 10, 62)
-	if err != nil || n == 0 || n > math.MaxInt>>shift {
+	if err != nil || n == 0 && !f.zero || n > math.MaxInt>>shift {
 		return fmt.Errorf("%q: %w", s, errSize)
 	}
 	*f.n = int(n << shift)

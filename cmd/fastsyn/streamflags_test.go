@@ -51,7 +51,7 @@ func TestServeStreamFlags(t *testing.T) {
 
 func TestSizeFlag(t *testing.T) {
 	var n int
-	f := sizeFlag{&n}
+	f := sizeFlag{n: &n}
 	require.Empty(t, f.String())
 	require.Empty(t, sizeFlag{}.String())
 	for s, want := range map[string]int{"1": 1, "64K": 64 << 10, "3m": 3 << 20, "2G": 2 << 30} {
@@ -59,6 +59,8 @@ func TestSizeFlag(t *testing.T) {
 		require.Equal(t, want, n)
 	}
 	require.Equal(t, "1", func() string { n = 1; return f.String() }())
+	require.NoError(t, sizeFlag{n: &n, zero: true}.Set("0"))
+	require.Equal(t, "0", sizeFlag{n: &n, zero: true}.String())
 	for _, s := range []string{"", "K", "0", "-1", "1.5M", "1KB", "99999999999999999999", "9999999999999G"} {
 		require.ErrorIs(t, f.Set(s), errSize, s)
 	}
