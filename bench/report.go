@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
@@ -29,6 +30,7 @@ type Report struct {
 	DrainS      float64 `json:"drain_s"`
 	Seed        uint64  `json:"seed"`
 	Close       string  `json:"close"`
+	TimeWaitS   float64 `json:"time_wait_s"` // of the end that closes first; 0: skipped
 	FastOpen    bool    `json:"fast_open"` // opens with text
 	Cookies     string  `json:"cookies"`   // policy of our server; empty with Connect
 	Polling     string  `json:"polling"`
@@ -36,6 +38,7 @@ type Report struct {
 
 	Handshakes      Handshakes      `json:"handshakes"`
 	Flows           Flows           `json:"flows"`
+	HTTP            HTTP            `json:"http"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
@@ -90,6 +93,7 @@ type Retransmissions struct {
 	SYN    uint64 `json:"syn"`
 	SYNACK uint64 `json:"syn_ack"`
 	FIN    uint64 `json:"fin"`
+	Stream uint64 `json:"stream"` // segments of streams with text or FIN, of both ends that are ours
 }
 
 // SYNFlood is the outcome of that scenario: sent = answered + reset + unanswered.
@@ -122,11 +126,14 @@ type Echo struct {
 
 // Rate is per second of the sending time.
 type Rate struct {
-	HandshakesPerS float64 `json:"handshakes_per_s"`
-	SYNsPerS       float64 `json:"syns_per_s"`
-	AnsweredPerS   float64 `json:"answered_per_s"` // syn-flood
-	FramesPerS     float64 `json:"frames_per_s"`   // echo, sent
-	ReturnedPerS   float64 `json:"returned_per_s"` // echo
+	HandshakesPerS   float64 `json:"handshakes_per_s"`
+	SYNsPerS         float64 `json:"syns_per_s"`
+	TransactionsPerS float64 `json:"transactions_per_s"`  // http, as the next two
+	ResponsesPerS    float64 `json:"responses_per_s"`     // complete ones
+	ContentBytesPerS float64 `json:"content_bytes_per_s"` // in responses, whole or not
+	AnsweredPerS     float64 `json:"answered_per_s"`      // syn-flood
+	FramesPerS       float64 `json:"frames_per_s"`        // echo, sent
+	ReturnedPerS     float64 `json:"returned_per_s"`      // echo
 }
 
 // FrameCount counts frames.
@@ -149,7 +156,10 @@ type Side struct {
 	Device   map[string]uint64  `json:"device"`
 	Engine   handshake.Counters `json:"-"`
 	Counters map[string]uint64  `json:"engine"`
-	Memory   string             `json:"memory"`
+	// StreamCounters are those of established flows with text; empty if there are none.
+	Streams        flow.Counters     `json:"-"`
+	StreamCounters map[string]uint64 `json:"streams"`
+	Memory         string            `json:"memory"`
 }
 
 // Equation is a sum that must close: Left = Right.
@@ -172,6 +182,23 @@ func portMap(s *dataplane.Stats) map[string]uint64 {
 	return map[string]uint64{
 		"rx_frames": s.RxFrames, "rx_bytes": s.RxBytes, "tx_frames": s.TxFrames, "tx_bytes": s.TxBytes,
 		"tx_full": s.TxFull, "tx_errors": s.TxErrors, "rx_missed": s.RxMissed, "no_blank": s.NoBlank,
+	}
+}
+
+// StreamMap names the counters of streams for reports. It is empty if there were no streams.
+func StreamMap(c *flow.Counters) map[string]uint64 {
+	if c.Opened == 0 {
+		return map[string]uint64{}
+	}
+	return map[string]uint64{
+		"opened": c.Opened, "ended": c.Ended, "now": c.Now, "bytes_in": c.BytesIn, "bytes_out": c.BytesOut,
+		"text_segments": c.TextSegments, "in_order": c.InOrder, "filled": c.Filled, "ahead": c.Ahead, "duplicate": c.Duplicate,
+		"no_room": c.NoRoom, "outside": c.Outside, "unread": c.Unread,
+		"segments_out": c.SegmentsOut, "acks_out": c.Acks, "text_out": c.TextOut, "resent": c.Resent, "bytes_resent": c.BytesResent,
+		"timeouts": c.Timeouts, "tail_probes": c.TailProbes, "recoveries": c.Recoveries, "window_probes": c.WindowProbes, "keep_alives": c.KeepAlives,
+		"delayed_acks": c.DelayedAcks, "challenges": c.Challenges, "no_timestamp": c.NoTimestamp, "path_mtus": c.PathMTUs, "black_holes": c.BlackHoles,
+		"soft_errors": c.SoftErrors, "congestion_marks": c.CongestionMarks, "write_no_memory": c.WriteNoMemory, "refused_memory": c.RefusedMemory,
+		"blocks_in_use": c.BlocksInUse, "blocks_high": c.BlocksHigh, "blocks": c.Blocks, "holding_now": c.Holding, "sending_now": c.Sending,
 	}
 }
 
