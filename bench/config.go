@@ -280,7 +280,11 @@ func (c *Config) addressing() error {
 		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
 	}
 	if c.FastOpen && c.Scenario != ScenarioHandshake {
-		return flagError("fastopen", "", "it is measured with handshakes", "leave it out, or use --scenario handshake")
+		reason := "a " + c.Scenario + " opens no connections"
+		if c.Scenario == ScenarioHTTP {
+			reason = "requests go with the handshake's last ACK"
+		}
+		return flagError("fastopen", "", reason, "leave it out, or use --scenario handshake")
 	}
 	if c.Connect == "" {
 		if !dataplane.IsWire(sp) {

@@ -142,9 +142,9 @@ func (r *Report) textHTTPSetup() string {
 	if r.HTTP.Body >= 0 {
 		body = fmt.Sprintf("of %s bytes", count(uint64(r.HTTP.Body)))
 	}
-	s := fmt.Sprintf(", %s %s per connection, responses %s, ", plural(r.HTTP.Requests, "request"), r.HTTP.Path, body)
+	s := fmt.Sprintf(", GET %s, %s per connection, responses %s, ", r.HTTP.Path, plural(r.HTTP.Requests, "request"), body)
 	if r.TimeWaitS > 0 {
-		return s + "TIME-WAIT of " + number(r.TimeWaitS)+" s"
+		return s + "TIME-WAIT of " + number(r.TimeWaitS) + " s"
 	}
 	return s + "no TIME-WAIT"
 }

@@ -31,8 +31,8 @@ type Report struct {
 	Seed        uint64  `json:"seed"`
 	Close       string  `json:"close"`
 	TimeWaitS   float64 `json:"time_wait_s"` // of the end that closes first; 0: skipped
-	FastOpen    bool    `json:"fast_open"` // opens with text
-	Cookies     string  `json:"cookies"`   // policy of our server; empty with Connect
+	FastOpen    bool    `json:"fast_open"`   // opens with text
+	Cookies     string  `json:"cookies"`     // policy of our server; empty with Connect
 	Polling     string  `json:"polling"`
 	Pinned      bool    `json:"pinned"`
 
