@@ -91,7 +91,10 @@ func newSide(workers []worker.Stats, port dataplane.Port) Side {
 		s.Drops[name] += n
 	}
 	s.Device = DeviceCounters(port)
-	s.PortJSON, s.Counters, s.StreamCounters = portMap(&s.Port), CounterMap(&s.Engine), StreamMap(&s.Streams)
+	s.PortJSON, s.Counters, s.StreamCounters = portMap(&s.Port), CounterMap(&s.Engine), map[string]uint64{}
+	if s.Streams.Opened > 0 {
+		s.StreamCounters = StreamMap(&s.Streams)
+	}
 	return s
 }
 

@@ -185,23 +185,6 @@ func portMap(s *dataplane.Stats) map[string]uint64 {
 	}
 }
 
-// StreamMap names the counters of streams for reports. It is empty if there were no streams.
-func StreamMap(c *flow.Counters) map[string]uint64 {
-	if c.Opened == 0 {
-		return map[string]uint64{}
-	}
-	return map[string]uint64{
-		"opened": c.Opened, "ended": c.Ended, "now": c.Now, "bytes_in": c.BytesIn, "bytes_out": c.BytesOut,
-		"text_segments": c.TextSegments, "in_order": c.InOrder, "filled": c.Filled, "ahead": c.Ahead, "duplicate": c.Duplicate,
-		"no_room": c.NoRoom, "outside": c.Outside, "unread": c.Unread,
-		"segments_out": c.SegmentsOut, "acks_out": c.Acks, "text_out": c.TextOut, "resent": c.Resent, "bytes_resent": c.BytesResent,
-		"timeouts": c.Timeouts, "tail_probes": c.TailProbes, "recoveries": c.Recoveries, "window_probes": c.WindowProbes, "keep_alives": c.KeepAlives,
-		"delayed_acks": c.DelayedAcks, "challenges": c.Challenges, "no_timestamp": c.NoTimestamp, "path_mtus": c.PathMTUs, "black_holes": c.BlackHoles,
-		"soft_errors": c.SoftErrors, "congestion_marks": c.CongestionMarks, "write_no_memory": c.WriteNoMemory, "refused_memory": c.RefusedMemory,
-		"blocks_in_use": c.BlocksInUse, "blocks_high": c.BlocksHigh, "blocks": c.Blocks, "holding_now": c.Holding, "sending_now": c.Sending,
-	}
-}
-
 // CounterMap names the counters of an engine for reports. Outcomes of segments
 // carry the prefix "segments_".
 func CounterMap(c *handshake.Counters) map[string]uint64 {
