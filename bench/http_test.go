@@ -223,7 +223,7 @@ func newHTTPPair(tb testing.TB, c Config, body, want []byte) *httpPair {
 		return w
 	}
 	p.web = newHTTPServer(body, 1)
-	p.server = mk(near, serverAddrs[0], p.web.source(0))
+	p.server = mk(near, serverAddrs[0], nil)
 	app, err := p.server.AddApp(p.web.callbacks())
 	require.NoError(tb, err)
 	require.NoError(tb, p.server.Listen(wire.Addr{}, serverPort, app))

@@ -274,7 +274,7 @@ func (r *run) openServer(device dataplane.Port) error {
 	if r.cfg.Scenario == ScenarioHTTP {
 		r.content = http1.FixedText(r.cfg.bodyLen())
 		r.web = newHTTPServer(r.content, r.cfg.Workers)
-		cb, c.Source = r.web.callbacks(), r.web.source
+		cb = r.web.callbacks()
 		r.timeWait(&c) // it is the first to close
 	}
 	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb}}

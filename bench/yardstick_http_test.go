@@ -61,7 +61,7 @@ func childServer(args []string) error {
 		runtime.GOMAXPROCS(2) // one for the worker, whatever the CPUs
 		web := newHTTPServer(body, 1)
 		ep, err := fastsyn.Open(fastsyn.Config{
-			Port: "afpacket:peer0", Addrs: []string{args[1]}, DAD: -1, Source: web.source, Engine: handshake.Config{MaxFlows: 1 << 18},
+			Port: "afpacket:peer0", Addrs: []string{args[1]}, DAD: -1, Engine: handshake.Config{MaxFlows: 1 << 18},
 			Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: web.callbacks()}},
 		})
 		if err != nil {
