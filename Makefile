@@ -10,6 +10,7 @@ FUZZTIME  ?= 5s
 SIM       ?= 1000000
 SEED      ?= 1
 YARDSTICK ?= -yardstick.rounds=5 -yardstick.out=$(CURDIR)/bench/results/memif.txt
+HTTPYARD  ?= -yardstick.rounds=5 -yardstick.out=$(CURDIR)/bench/results/http.txt
 TIMEOUT   ?= 10m
 TESTFLAGS ?=
 
@@ -32,7 +33,7 @@ ELSEWHERE = --disable unused,unparam
 # Two cores, and namespaces of the machine: one thing at a time.
 .NOTPARALLEL:
 .PHONY: help deps build release pgo test test-all test-unit test-race test-nocgo test-purego test-netns test-dpdk test-nic \
-	fuzz sim bench bench-dpdk bench-engine cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
+	fuzz sim bench bench-dpdk bench-engine bench-http cover cross vet lint lint-format lint-modules lint-go fmt fix-diff clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +111,9 @@ bench: ## benchmarks, no tests; COUNT=10 for benchstat
 
 bench-dpdk: ## fastsyn against dpdk-testpmd over a memif pair; wants root, huge pages and two idle CPUs
 	CGO_ENABLED=1 $(GO) test -tags dpdk ./bench -run '^$$' -bench MemifYardstick -benchtime 1x -timeout 60m -args $(YARDSTICK)
+
+bench-http: ## HTTP transactions and the throughput of a flow, beside net/http and iperf3 on the kernel; wants root, wrk, iperf3 and two idle CPUs
+	CGO_ENABLED=0 $(GO) test ./bench -run '^$$' -bench HTTPYardstick -benchtime 1x -timeout 60m -args $(HTTPYARD)
 
 bench-engine: ## one core of the engine, up to 20 million flows (3 GB, minutes), into bin/engine.txt
 	@mkdir -p bin

@@ -17,7 +17,7 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
-		Close: c.Close, FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
+		Close: c.Close, TimeWaitS: c.TimeWait.Seconds(), FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
 		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
 	}
 	if r.busy {
@@ -37,6 +37,8 @@ func (r *run) report() *Report {
 		r.reportFlood(rep)
 	case ScenarioEcho:
 		r.reportEcho(rep)
+	case ScenarioHTTP:
+		r.reportHTTP(rep)
 	default:
 		r.reportClients(rep)
 	}
@@ -77,6 +79,7 @@ func newSide(workers []worker.Stats, port dataplane.Port) Side {
 		w := &workers[i]
 		s.Port.Add(w.Port)
 		s.Engine.Add(&w.Engine)
+		s.Streams.Add(&w.Streams)
 		s.Memory = w.Memory
 		for _, m := range []map[string]uint64{w.RxDrops, w.TxDrops, w.SegmentDrops} {
 			for name, n := range m {
@@ -88,7 +91,10 @@ func newSide(workers []worker.Stats, port dataplane.Port) Side {
 		s.Drops[name] += n
 	}
 	s.Device = DeviceCounters(port)
-	s.PortJSON, s.Counters = portMap(&s.Port), CounterMap(&s.Engine)
+	s.PortJSON, s.Counters, s.StreamCounters = portMap(&s.Port), CounterMap(&s.Engine), map[string]uint64{}
+	if s.Streams.Opened > 0 {
+		s.StreamCounters = StreamMap(&s.Streams)
+	}
 	return s
 }
 
@@ -141,16 +147,17 @@ func (r *run) reportClients(rep *Report) {
 		Attempted: e.Attempted, Established: e.Connected, Refused: e.Refused, TimedOut: e.TimedOut,
 		Unreachable: e.Unreachable, Reset: e.AttemptAborted, Pending: e.Opening,
 	}
-	rep.Retransmissions = Retransmissions{SYN: e.SynRetrans, FIN: e.DataRetrans}
+	rep.Retransmissions = Retransmissions{SYN: e.SynRetrans, FIN: e.DataRetrans, Stream: rep.Client.Streams.Resent}
 	if rep.Server != nil {
 		rep.Retransmissions.SYNACK = rep.Server.Engine.SynAckRetrans
+		rep.Retransmissions.Stream += rep.Server.Streams.Resent
 	}
 	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
 	service, response := newLatency().h, newLatency().h
 	var opened, established, inWindow uint64
 	var late float64
 	for _, g := range r.gens {
-		c := g.(*client)
+		c := g.(opener).base()
 		c.service.copyTo(service)
 		if c.response != nil {
 			c.response.copyTo(response)

@@ -17,6 +17,7 @@ import (
 // The scenarios.
 const (
 	ScenarioHandshake = "handshake"
+	ScenarioHTTP      = "http"
 	ScenarioSYNFlood  = "syn-flood"
 	ScenarioEcho      = "echo"
 )
@@ -31,20 +32,23 @@ const (
 const (
 	DefaultPort        = "loop:"
 	DefaultDuration    = 10 * time.Second
-	DefaultConcurrency = 256 // per worker, handshake
+	DefaultConcurrency = 256 // per worker, handshake and http
 	DefaultWindow      = 512 // per worker, syn-flood and echo
 	DefaultDrain       = 3 * time.Second
+	DefaultHTTPBody    = 1024 // bytes, of our own server
 
 	maxWorkers     = 64
 	maxConcurrency = 1 << 22
 	maxRate        = 1e9
+	maxHTTPBody    = 1 << 30
+	maxRequests    = 1 << 20
 	serverPort     = 80
 )
 
 // Config describes a run. The zero value is the handshake scenario over an
 // in-memory wire for ten seconds. Field comments name the flag of the command.
 type Config struct {
-	// Scenario is "handshake" (default), "syn-flood" or "echo". --scenario
+	// Scenario is "handshake" (default), "http", "syn-flood" or "echo". --scenario
 	Scenario string
 	// Port is a port string. Default "loop:". Of a wire within the process
 	// (dataplane.IsWire) both ends are ours, unless Connect says otherwise. --port
@@ -85,8 +89,17 @@ type Config struct {
 	// FastOpen opens with text: on the SYN once the peer has given a cookie (RFC 7413), at
 	// once behind the handshake until then. Our own server takes it. handshake only. --fastopen
 	FastOpen bool
-	// Close is how an established flow is ended: "rst" (default) or "fin". --close
+	// Close is how an established flow is ended: "rst" (default) or "fin", the only one in http. --close
 	Close string
+
+	// HTTPBody is the content of a response, in bytes. 0: 1024 from our own server, of
+	// any length from another one; negative: none. http only, as are the next two. --http-body
+	HTTPBody int
+	// HTTPRequests is how many requests go over a connection, one after the other.
+	// Default 1, which asks the server to close. --http-requests
+	HTTPRequests int
+	// HTTPPath is the target of the requests. Default "/". --http-path
+	HTTPPath string
 
 	// Cookies is the policy of our server: "pressure" (default), "never" or
 	// "always" (default in syn-flood). --cookies
@@ -105,8 +118,8 @@ type Config struct {
 	ECN string
 	// FailFast ends an attempt at any ICMP error about it, as Linux does. --fail-fast
 	FailFast bool
-	// TimeWait is how long the client keeps the tuple of a flow that it closed
-	// by FIN. 0 skips TIME-WAIT, as a load generator may, since ports would run
+	// TimeWait is how long an end of ours keeps the tuple of a flow that it closed
+	// first, by FIN: the client, or in http our server. 0 skips TIME-WAIT, as a load generator may, since ports would run
 	// out (TWT-013). --time-wait
 	TimeWait time.Duration
 	// Drain is how long to wait for what is pending after the last open. 0: 3 s after the
@@ -167,12 +180,17 @@ func (c Config) Validate() error {
 func (c Config) normalize() (Config, error) {
 	c.Scenario = cmp.Or(c.Scenario, ScenarioHandshake)
 	c.Port = cmp.Or(c.Port, DefaultPort)
-	c.Close = cmp.Or(c.Close, CloseRST)
+	if c.Close == "" {
+		c.Close = CloseRST
+		if c.Scenario == ScenarioHTTP {
+			c.Close = CloseFIN
+		}
+	}
 	c.Pin = cmp.Or(c.Pin, "auto")
 	c.Polling = cmp.Or(c.Polling, "auto")
 	c.Retry = cmp.Or(c.Retry, handshake.RetryLinux.String())
 	c.ECN = cmp.Or(c.ECN, handshake.ECNPassive.String())
-	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioSYNFlood, ScenarioEcho); err != nil {
+	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioHTTP, ScenarioSYNFlood, ScenarioEcho); err != nil {
 		return c, err
 	}
 	if c.Cookies == "" {
@@ -199,6 +217,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	if err := c.addressing(); err != nil {
+		return c, err
+	}
+	if err := c.httpSettings(); err != nil {
 		return c, err
 	}
 	if c.Scenario == ScenarioEcho {
@@ -259,7 +280,11 @@ func (c *Config) addressing() error {
 		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
 	}
 	if c.FastOpen && c.Scenario != ScenarioHandshake {
-		return flagError("fastopen", "", "a "+c.Scenario+" opens no connections", "leave it out, or use --scenario handshake")
+		reason := "a " + c.Scenario + " opens no connections"
+		if c.Scenario == ScenarioHTTP {
+			reason = "requests go with the handshake's last ACK"
+		}
+		return flagError("fastopen", "", reason, "leave it out, or use --scenario handshake")
 	}
 	if c.Connect == "" {
 		if !dataplane.IsWire(sp) {

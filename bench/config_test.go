@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastsyn/fastsyn/bench/http1"
 	_ "github.com/fastsyn/fastsyn/dataplane/loop"
 )
 
@@ -38,6 +39,12 @@ func TestConfigDefaults(t *testing.T) {
 	c, err = Config{Count: 5, Retry: "textbook", SYNRetries: 1}.normalize()
 	require.NoError(t, err)
 	require.Equal(t, 16*time.Second, c.Drain)
+	c, err = Config{Scenario: ScenarioHTTP}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, []any{CloseFIN, 1024, 1, "/", false}, []any{c.Close, c.bodyLen(), c.HTTPRequests, c.HTTPPath, c.keepAlive()})
+	c, err = Config{Scenario: ScenarioHTTP, Port: "afpacket:veth0", Connect: "10.0.0.9:80", Addrs: []string{"10.0.0.3/24"}}.normalize()
+	require.NoError(t, err)
+	require.Equal(t, http1.AnyLength, c.bodyLen())
 	c, err = Config{Drain: -1}.normalize()
 	require.NoError(t, err)
 	require.Zero(t, c.Drain)
@@ -66,6 +73,14 @@ func TestConfigRefuses(t *testing.T) {
 		{"rto of a schedule", "initial-rto", "waits of its own", Config{Retry: "textbook", InitialRTO: 2 * time.Second}},
 		{"ecn", "ecn", "passive, off, on", Config{ECN: "yes"}},
 		{"rto", "initial-rto", "1ms to 2m", Config{InitialRTO: time.Microsecond}},
+		{"http by reset", "close", "closed by FIN", Config{Scenario: ScenarioHTTP, Close: CloseRST}},
+		{"http body", "http-body", "1 GiB", Config{Scenario: ScenarioHTTP, HTTPBody: 2 << 30}},
+		{"http requests", "http-requests", "1 to 1048576", Config{Scenario: ScenarioHTTP, HTTPRequests: -1}},
+		{"http path", "http-path", "/index.html", Config{Scenario: ScenarioHTTP, HTTPPath: "a b"}},
+		{"body of a handshake", "http-body", "--scenario http", Config{HTTPBody: 1}},
+		{"requests of a flood", "http-requests", "--scenario http", Config{Scenario: ScenarioSYNFlood, HTTPRequests: 2}},
+		{"path of an echo", "http-path", "--scenario http", Config{Scenario: ScenarioEcho, HTTPPath: "/"}},
+		{"http with fast open", "fastopen", "last ACK", Config{Scenario: ScenarioHTTP, FastOpen: true}},
 		{"time wait of resets", "time-wait", "--close fin", Config{TimeWait: time.Second}},
 		{"time wait", "time-wait", "1h", Config{TimeWait: -1}},
 		{"driver", "port", `did you mean "loop"?`, Config{Port: "lop:"}},

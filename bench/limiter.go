@@ -32,6 +32,8 @@ func limiter(r *Report) string {
 		return fmt.Sprintf("ICMP errors ended %s of %s attempts: the peer is unreachable.", count(h.Unreachable), count(h.Attempted))
 	case h.Established == 0:
 		return fmt.Sprintf("no answer: %s attempts timed out and %s were pending at the end.", count(h.TimedOut), count(h.Pending))
+	case failures(&r.HTTP) > h.Attempted/2:
+		return httpFailures(&r.HTTP)
 	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
 		return fmt.Sprintf("the rate asked for: %s opens/s on a fixed schedule, which was kept.", number(r.TargetRate))
 	}
@@ -42,12 +44,30 @@ func limiter(r *Report) string {
 	case r.Retransmissions.SYN > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
 			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))
+	case r.Retransmissions.Stream > h.Attempted/manyLost:
+		return fmt.Sprintf("retransmissions: %s segments of %s flows were sent again, many after a timeout that kept one of %s places in flight waiting.",
+			count(r.Retransmissions.Stream), count(h.Established), count(uint64(r.Concurrency)))
 	case h.PortPoolExhausted > h.Attempted/manyLost:
 		return fmt.Sprintf("source ports: %s times no tuple was free; more source addresses (--addr, --pool) or shorter flows (--close rst) help.", count(h.PortPoolExhausted))
 	case h.TableFull > 0:
 		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))
 	}
+	if r.Scenario == ScenarioHTTP {
+		return workers(r, "transactions")
+	}
 	return workers(r, "opens")
+}
+
+// failures are the transactions that went wrong once they were connected.
+func failures(h *HTTP) uint64 { return h.BadResponse + h.Short + h.Reset + h.Broken }
+
+func httpFailures(h *HTTP) string {
+	requests := "none failed by itself"
+	if s := nonZero(h.Failed); s != "" {
+		requests = "of the requests: " + s
+	}
+	return fmt.Sprintf("%s of %s transactions failed: %s bad responses, %s short, %s reset, %s broken; %s.",
+		count(failures(h)), count(h.Attempted), count(h.BadResponse), count(h.Short), count(h.Reset), count(h.Broken), requests)
 }
 
 // stolen says that busy-polling workers did not get the processors they need.
@@ -130,10 +150,13 @@ func workers(r *Report, what string) string {
 }
 
 func latencyBound(r *Report, evidence, what string) string {
-	if r.Latency.Mean > 0 {
+	mean := r.Latency.Mean
+	if r.Scenario == ScenarioHTTP {
+		mean = r.HTTP.Total.Mean
+	}
+	if mean > 0 {
 		return fmt.Sprintf("latency: %s in flight with a mean of %v make at most %s %s/s (%s); more --concurrency helps.",
-			count(uint64(r.Concurrency)), shortDuration(time.Duration(r.Latency.Mean)),
-			number(float64(r.Concurrency)/r.Latency.Mean*1e9), what, evidence)
+			count(uint64(r.Concurrency)), shortDuration(time.Duration(mean)), number(float64(r.Concurrency)/mean*1e9), what, evidence)
 	}
 	return "waiting: " + evidence + "."
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/fastsyn/fastsyn/dataplane"
+	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
@@ -29,13 +30,15 @@ type Report struct {
 	DrainS      float64 `json:"drain_s"`
 	Seed        uint64  `json:"seed"`
 	Close       string  `json:"close"`
-	FastOpen    bool    `json:"fast_open"` // opens with text
-	Cookies     string  `json:"cookies"`   // policy of our server; empty with Connect
+	TimeWaitS   float64 `json:"time_wait_s"` // of the end that closes first; 0: skipped
+	FastOpen    bool    `json:"fast_open"`   // opens with text
+	Cookies     string  `json:"cookies"`     // policy of our server; empty with Connect
 	Polling     string  `json:"polling"`
 	Pinned      bool    `json:"pinned"`
 
 	Handshakes      Handshakes      `json:"handshakes"`
 	Flows           Flows           `json:"flows"`
+	HTTP            HTTP            `json:"http"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
@@ -90,6 +93,7 @@ type Retransmissions struct {
 	SYN    uint64 `json:"syn"`
 	SYNACK uint64 `json:"syn_ack"`
 	FIN    uint64 `json:"fin"`
+	Stream uint64 `json:"stream"` // segments of streams with text or FIN, of both ends that are ours
 }
 
 // SYNFlood is the outcome of that scenario: sent = answered + reset + unanswered.
@@ -122,11 +126,14 @@ type Echo struct {
 
 // Rate is per second of the sending time.
 type Rate struct {
-	HandshakesPerS float64 `json:"handshakes_per_s"`
-	SYNsPerS       float64 `json:"syns_per_s"`
-	AnsweredPerS   float64 `json:"answered_per_s"` // syn-flood
-	FramesPerS     float64 `json:"frames_per_s"`   // echo, sent
-	ReturnedPerS   float64 `json:"returned_per_s"` // echo
+	HandshakesPerS   float64 `json:"handshakes_per_s"`
+	SYNsPerS         float64 `json:"syns_per_s"`
+	TransactionsPerS float64 `json:"transactions_per_s"`  // http, as the next two
+	ResponsesPerS    float64 `json:"responses_per_s"`     // complete ones
+	ContentBytesPerS float64 `json:"content_bytes_per_s"` // in responses, whole or not
+	AnsweredPerS     float64 `json:"answered_per_s"`      // syn-flood
+	FramesPerS       float64 `json:"frames_per_s"`        // echo, sent
+	ReturnedPerS     float64 `json:"returned_per_s"`      // echo
 }
 
 // FrameCount counts frames.
@@ -149,7 +156,10 @@ type Side struct {
 	Device   map[string]uint64  `json:"device"`
 	Engine   handshake.Counters `json:"-"`
 	Counters map[string]uint64  `json:"engine"`
-	Memory   string             `json:"memory"`
+	// StreamCounters are those of established flows with text; empty if there are none.
+	Streams        flow.Counters     `json:"-"`
+	StreamCounters map[string]uint64 `json:"streams"`
+	Memory         string            `json:"memory"`
 }
 
 // Equation is a sum that must close: Left = Right.

@@ -47,7 +47,7 @@ func sample() *Report {
 		Host:   Host{CPU: "Example CPU @ 2.0GHz", Cores: 2, Kernel: "Linux 6.18.0", Go: "go1.26.8", Commit: "0123456789ab"},
 	}
 	for _, s := range []*Side{&r.Client, r.Server} {
-		s.PortJSON, s.Counters = portMap(&s.Port), CounterMap(&s.Engine)
+		s.PortJSON, s.Counters, s.StreamCounters = portMap(&s.Port), CounterMap(&s.Engine), map[string]uint64{}
 	}
 	r.equation("attempted = established + refused + timed out + unreachable + reset + pending", 11_234_567, 11_234_567)
 	r.equation("established by the client = accepted by the server", 11_234_560, 11_234_560)
@@ -79,6 +79,23 @@ func TestTextReport(t *testing.T) {
 	e.judge()
 	e.Limiter = limiter(e)
 	require.NoError(t, e.WriteText(&b))
+
+	b.WriteString("\n=====\n\n")
+
+	h := sample()
+	h.Scenario, h.Close, h.Connect, h.Server, h.Cookies, h.TimeWaitS = ScenarioHTTP, CloseFIN, "10.0.0.9:80", nil, "", 1.5
+	h.HTTP = HTTP{
+		Body: 1024, Requests: 2, Path: "/", Attempted: 11_234_567, Complete: 11_000_000, NotConnected: 5, BadResponse: 3, Short: 234_556, Reset: 1, Pending: 2,
+		RequestsSent: 22_469_000, Responses: 22_000_000, Failed: map[string]uint64{"wrong status": 3, "truncated": 468_997, "cut": 0}, ContentBytes: 22_528_000_000,
+		FirstByte: h.Latency, Total: h.Latency,
+	}
+	h.Rate = Rate{TransactionsPerS: 2_000_000, ResponsesPerS: 4_000_000, ContentBytesPerS: 4_096_000_000}
+	h.Retransmissions.Stream = 77
+	h.Equations = nil
+	h.equation("streams opened = established", 11_234_560, 11_234_560)
+	h.judge()
+	h.Limiter = limiter(h)
+	require.NoError(t, h.WriteText(&b))
 
 	const golden = "testdata/report.golden"
 	if *update {
@@ -252,6 +269,28 @@ func TestLimiter(t *testing.T) {
 	require.Contains(t, limiter(f), "by RST")
 	f.SYNFlood.Reset = 0
 	require.Contains(t, limiter(f), "no answer to 30,000,000 SYNs")
+
+	for _, tc := range []struct {
+		name, want string
+		change     func(r *Report)
+	}{
+		{"server", "the server's processor", func(*Report) {}},
+		{"refused", "refused 11,000,000 of 11,234,567", func(r *Report) { r.Handshakes.Refused = 11e6 }},
+		{"wrong", "6,000,000 of 11,234,567 transactions failed: 6,000,000 bad responses, 0 short, 0 reset, 0 broken; of the requests: wrong status 6,000,000", func(r *Report) {
+			r.HTTP.BadResponse, r.HTTP.Failed = 6e6, map[string]uint64{"wrong status": 6e6}
+		}},
+		{"closed", "6,000,000 short, 1 reset, 2 broken; none failed by itself", func(r *Report) { r.HTTP.Short, r.HTTP.Reset, r.HTTP.Broken = 6e6, 1, 2 }},
+		{"retransmissions", "30,000 segments of 11,234,560 flows were sent again", func(r *Report) { r.Retransmissions.Stream = 30_000 }},
+		{"latency", "256 in flight with a mean of 300µs make at most 853,333 transactions/s", func(r *Report) { r.Server.Busy = 0.2 }},
+	} {
+		t.Run("http/"+tc.name, func(t *testing.T) {
+			r := sample()
+			r.Scenario, r.HTTP = ScenarioHTTP, HTTP{Attempted: 11_234_567, Total: Latency{Mean: 300e3}}
+			r.Handshakes.PortPoolExhausted, r.Handshakes.TableFull = 0, 0
+			tc.change(r)
+			require.Contains(t, limiter(r), tc.want)
+		})
+	}
 
 	for _, tc := range []struct {
 		name, want string

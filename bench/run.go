@@ -17,6 +17,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/bench/http1"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
@@ -61,6 +62,14 @@ type generator interface {
 
 func (l *lifecycle) life() *lifecycle { return l }
 
+// opener is a generator that opens flows.
+type opener interface {
+	generator
+	base() *client
+}
+
+func (c *client) base() *client { return c }
+
 func (c *client) progress() (done, failed, inflight uint64, lat *latency) {
 	open := uint64(c.inflight)
 	if c.job.cfg.Close == CloseFIN {
@@ -85,6 +94,9 @@ type run struct {
 	client end
 	server end          // nil with Connect and PeerMAC
 	refl   []*reflector // of the server, in an echo
+	web    *httpServer  // the server's, in http
+	// What that sends.
+	content []byte
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -142,7 +154,7 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	def := DefaultConcurrency
-	if cfg.Scenario != ScenarioHandshake {
+	if cfg.Scenario == ScenarioSYNFlood || cfg.Scenario == ScenarioEcho {
 		def = DefaultWindow
 	}
 	var peer dataplane.Spec
@@ -150,7 +162,7 @@ func (r *run) open(ctx context.Context) error {
 		if cfg.Concurrency == 0 {
 			cfg.Concurrency = def * cfg.Workers
 		}
-		sp, peer = bothEnds(sp, cfg.Workers, cfg.Concurrency)
+		sp, peer = bothEnds(sp, cfg.Workers, cfg.inFlight())
 	}
 	port, err := dataplane.OpenSpec(sp)
 	if err != nil {
@@ -259,6 +271,12 @@ func (r *run) openServer(device dataplane.Port) error {
 	if r.cfg.FastOpen {
 		cb.FastOpen = min(handshake.MaxFastOpen, c.Engine.MaxFlows)
 	}
+	if r.cfg.Scenario == ScenarioHTTP {
+		r.content = http1.FixedText(r.cfg.bodyLen())
+		r.web = newHTTPServer(r.content, r.cfg.Workers)
+		cb = r.web.callbacks()
+		r.timeWait(&c) // it is the first to close
+	}
 	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb}}
 	ep, err := fastsyn.Open(c)
 	if err != nil {
@@ -279,16 +297,12 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	ap := netip.MustParseAddrPort(cfg.Connect)
 	r.job = &job{
 		cfg: *cfg, workers: cfg.Workers, remote: wire.AddrFrom(ap.Addr()), port: ap.Port(),
-		portName: cfg.Port, fail: make(chan error, 1),
+		portName: cfg.Port, content: r.content, fail: make(chan error, 1),
 	}
 	c := r.settings(0)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
-	c.Engine.TimeWait = -1
 	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
-	if cfg.TimeWait > 0 {
-		c.Engine.TimeWait = cfg.TimeWait
-		c.Engine.MaxFlows = 1 << 18
-	}
+	r.timeWait(&c)
 	if cfg.FastOpen {
 		c.Engine.FastOpenCache = 1 << 14 // a source address of ours each
 	}
@@ -309,6 +323,15 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	return nil
 }
 
+// timeWait says how long flows of an end that closes first are kept.
+func (r *run) timeWait(c *fastsyn.Config) {
+	c.Engine.TimeWait = -1
+	if r.cfg.TimeWait > 0 {
+		c.Engine.TimeWait = r.cfg.TimeWait
+		c.Engine.MaxFlows = max(c.Engine.MaxFlows, 1<<18)
+	}
+}
+
 func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 	picker, err := newPicker(info)
 	if err != nil {
@@ -320,10 +343,16 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 		if err != nil {
 			return err
 		}
-		g := newClient(r.job, i, t)
+		var g opener = newClient(r.job, i, t)
+		if r.cfg.Scenario == ScenarioHTTP {
+			if g, err = newHTTP(r.job, i, t, c.Engine.MaxFlows); err != nil {
+				return err
+			}
+		}
 		if r.cfg.Rate > 0 {
-			g.late = make([]uint32, c.Engine.MaxFlows+1)
-			g.response = newLatency()
+			b := g.base()
+			b.late = make([]uint32, c.Engine.MaxFlows+1)
+			b.response = newLatency()
 		}
 		r.gens = append(r.gens, g)
 	}

@@ -37,6 +37,7 @@ type job struct {
 	remote   wire.Addr
 	port     uint16
 	portName string
+	content  []byte // of responses, if our own server makes them
 	stop     atomic.Bool
 	fail     chan error
 }
@@ -133,9 +134,11 @@ func (l *lifecycle) stopSending(now int64) {
 	close(l.sent)
 }
 
-// client opens flows on one worker. It is touched on that worker only.
+// client opens flows on one worker. It is touched on that worker only. calls are made for
+// its flows; those of the handshake scenario unless somebody else sets them.
 type client struct {
 	lifecycle
+	calls  worker.Callbacks
 	tuples *tuples
 	limit  int // flows in flight
 	pace   pace
@@ -152,6 +155,8 @@ type client struct {
 	inWindow uint64 // established when the sending time ended
 	service  *latency
 	response *latency // nil without a rate
+
+	windowEnds func() // nil: nobody wants to know
 }
 
 // clientCounters are of the generator; the engine has those of the attempts.
@@ -167,6 +172,10 @@ type clientCounters struct {
 func newClient(j *job, id int, t *tuples) *client {
 	c := &client{lifecycle: newLifecycle(j, id), tuples: t, service: newLatency()}
 	c.limit = max(1, c.share(j.cfg.Concurrency))
+	c.calls = worker.Callbacks{Bare: true, Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
+	if j.cfg.Close == CloseFIN {
+		c.calls.Established = c.establishedFIN
+	}
 	return c
 }
 
@@ -200,12 +209,8 @@ func (c *client) Poll(w *worker.Worker, now int64) int64 {
 var errStopped = errors.New("bench: stopped before the first SYN")
 
 func (c *client) begin(w *worker.Worker, now int64) error {
-	cb := worker.Callbacks{Bare: true, Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
-	if c.job.cfg.Close == CloseFIN {
-		cb.Established = c.establishedFIN
-	}
 	var err error
-	if c.app, err = w.AddApp(cb); err != nil {
+	if c.app, err = w.AddApp(c.calls); err != nil {
 		return err
 	}
 	c.pace = newPace(c.job.cfg.Rate, c.id, c.job.workers, now)
@@ -342,16 +347,25 @@ func (c *client) opened(now int64, id handshake.FlowID) {
 
 func (c *client) endWindow(now int64) {
 	c.inWindow = c.ctr.established
+	if c.windowEnds != nil {
+		c.windowEnds()
+	}
 	c.stopSending(now)
 	if c.inflight == 0 {
 		c.finish()
 	}
 }
 
-func (c *client) record(f *worker.Flow) {
-	age := int64(f.Age())
+// record takes note of a flow that is established, and returns its age.
+func (c *client) record(f *worker.Flow) (age int64) {
+	age = int64(f.Age())
 	c.ctr.established++
 	c.service.record(age)
+	return age
+}
+
+// respond records that what f is for took so long, and how late it began.
+func (c *client) respond(f *worker.Flow, age int64) {
 	if c.response != nil {
 		c.response.record(age + int64(c.late[f.ID().Index()])*64)
 	}
@@ -359,13 +373,13 @@ func (c *client) record(f *worker.Flow) {
 
 // establishedRST ends the flow at once: the shortest life a connection can have.
 func (c *client) establishedRST(f *worker.Flow) {
-	c.record(f)
+	c.respond(f, c.record(f))
 	c.inflight--
 	f.Abort()
 }
 
 func (c *client) establishedFIN(f *worker.Flow) {
-	c.record(f)
+	c.respond(f, c.record(f))
 	f.Close()
 }
 

@@ -21,10 +21,18 @@ func (r *Report) WriteText(w io.Writer) error {
 		r.textFlood(&b)
 	case ScenarioEcho:
 		r.textEcho(&b)
+	case ScenarioHTTP:
+		r.textHTTP(&b)
 	default:
 		r.textHandshakes(&b)
 	}
-	r.latencyLine(&b, "latency", r.Latency)
+	if r.Scenario == ScenarioHTTP {
+		r.latencyLine(&b, "connect", r.Latency)
+		r.latencyLine(&b, "first byte", r.HTTP.FirstByte)
+		r.latencyLine(&b, "total", r.HTTP.Total)
+	} else {
+		r.latencyLine(&b, "latency", r.Latency)
+	}
 	r.latencyLine(&b, "response", r.Response)
 	line(&b, "frames", "%s received, %s sent by the client", count(r.Frames.RX), count(r.Frames.TX))
 	side := func(name string, s *Side) {
@@ -101,6 +109,9 @@ func (r *Report) head(b *bytes.Buffer) {
 			text += ", Fast Open"
 		}
 	}
+	if r.Scenario == ScenarioHTTP {
+		text += r.textHTTPSetup()
+	}
 	if r.Cookies != "" {
 		text += ", cookies " + r.Cookies
 	}
@@ -109,8 +120,12 @@ func (r *Report) head(b *bytes.Buffer) {
 }
 
 func (r *Report) textHandshakes(b *bytes.Buffer) {
-	h, f := &r.Handshakes, &r.Flows
 	line(b, "rate", "%s handshakes/s", number(r.Rate.HandshakesPerS))
+	r.textHandshakeCounts(b)
+}
+
+func (r *Report) textHandshakeCounts(b *bytes.Buffer) {
+	h, f := &r.Handshakes, &r.Flows
 	line(b, "handshakes", "%s attempted = %s established + %s refused + %s timed out + %s unreachable + %s reset + %s pending",
 		count(h.Attempted), count(h.Established), count(h.Refused), count(h.TimedOut), count(h.Unreachable), count(h.Reset), count(h.Pending))
 	line(b, "flows", "%s established = %s done + %s aborted + %s reset + %s broken + %s open",

@@ -30,12 +30,8 @@ import (
 )
 
 var (
-	yardRounds = flag.Int("yardstick.rounds", 5, "rounds of BenchmarkMemifYardstick; each runs every pair once")
-	yardTime   = flag.Duration("yardstick.time", 3*time.Second, "measuring time of each pair")
-	yardOut    = flag.String("yardstick.out", "", "also write the table to this file")
-	yardBinary = flag.String("yardstick.binary", "", "fastsyn to run (default: built from this tree as make release does)")
-	yardCopy   = flag.Bool("yardstick.copy", false, "memif without zero-copy: frames are copied on both sides")
-	yardPGO    = flag.String("yardstick.pgo", "", "write the merged CPU profile of all fastsyn processes to this file (make pgo)")
+	yardCopy = flag.Bool("yardstick.copy", false, "memif without zero-copy: frames are copied on both sides")
+	yardPGO  = flag.String("yardstick.pgo", "", "write the merged CPU profile of all fastsyn processes to this file (make pgo)")
 )
 
 // pair is two programs on the two ends of a memif, one core each, and what it must reach.
@@ -105,27 +101,6 @@ func BenchmarkMemifYardstick(b *testing.B) {
 	for i := range pairs[1:] {
 		b.ReportMetric(results[i+1].median()/results[0].median(), "yardsticks-"+strconv.Itoa(i+1))
 	}
-}
-
-type outcome struct {
-	rates []float64
-	why   []string // limiter, for each
-}
-
-func (o *outcome) median() float64 {
-	s := slices.Sorted(slices.Values(o.rates))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
-
-// limiter is that of the run nearest to the median.
-func (o *outcome) limiter() string {
-	m, best := o.median(), 0
-	for i, r := range o.rates {
-		if max(r-m, m-r) < max(o.rates[best]-m, m-o.rates[best]) {
-			best = i
-		}
-	}
-	return o.why[best]
 }
 
 // yard runs pairs.
@@ -296,13 +271,6 @@ func (y *yard) memory() string {
 		return "frames copied on both sides"
 	}
 	return "the answering side owns the memory (zero-copy)"
-}
-
-// loadAverage is what other processes leave of the machine (proc_loadavg(5)).
-func loadAverage() string {
-	b, _ := os.ReadFile("/proc/loadavg")
-	one, _, _ := strings.Cut(string(b), " ")
-	return one
 }
 
 func verdict(p *pair, median, yardstick float64) string {

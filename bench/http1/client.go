@@ -59,6 +59,7 @@ type Client struct {
 	mem     buffers
 	free    []*Exchange
 	answer  answer
+	again   again // whose meaning answer is
 }
 
 // Values of a stream: a request is sent and nothing came; its response is complete, or of no use.

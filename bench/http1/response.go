@@ -117,7 +117,7 @@ func (x *Exchange) head(c *Client, p []byte) (n int, done bool, why Reason) {
 		}
 		text = x.in
 	}
-	k, why := c.answer.parse(text)
+	k, why := c.parse(text)
 	switch {
 	case why != OK:
 		return 0, true, why

@@ -56,6 +56,7 @@ type Server struct {
 	mem    buffers
 	conns  []*Conn // free ones
 	req    request
+	again  again // what req is, if it is known
 	path   []byte // decoded
 	ready  [numConns]rendered
 	out    []byte // any other response
@@ -236,7 +237,7 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 		if len(p) == 1 && p[0] == '\r' {
 			return n + 1, s.keep(c, p)
 		}
-		k, why := s.req.parse(p[:min(len(p), s.limits.Head)])
+		k, why := s.parse(p[:min(len(p), s.limits.Head)])
 		switch {
 		case why != OK:
 			return n, s.refuse(c, why)
@@ -260,7 +261,7 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 	if bytes.IndexByte(p, '\n') < 0 && len(c.in) > 2*maxMethod && len(c.in) < s.limits.Head {
 		return len(p), More
 	}
-	k, why := s.req.parse(c.in)
+	k, why := s.parse(c.in)
 	switch {
 	case why != OK:
 	case k > 0:

@@ -16,6 +16,7 @@ type benchFlags struct {
 	quiet   bool
 	noDrain bool
 	retries int
+	body    int
 }
 
 func newBench() *cobra.Command {
@@ -31,6 +32,9 @@ in-memory wire with real frames and checksums: no root, no set-up. With
 
 Scenarios:
   handshake  open a connection, close it at once, by RST or FIN
+  http       open a connection, send a GET with the last ACK of the handshake, verify
+             the response; both sides close by FIN. Our own server by default, any
+             other with --connect.
   syn-flood  SYNs from invented sources; answers are verified, not completed
   echo       frames of minimum size to a reflector (fastsyn reflect), every byte
              verified when they return: the limit of driver and device. Its
@@ -41,6 +45,9 @@ SYN out to established. docs/report.md describes every field of the report.
 ` + exitHelp,
 		Example: `  # Both ends in memory, five seconds, report as JSON.
   fastsyn bench --duration 5s --json -
+
+  # HTTP transactions in memory: open, GET, 200 with 1 KiB, close by FIN.
+  fastsyn bench --scenario http
 
   # How many SYNs does the cookie path answer?
   fastsyn bench --scenario syn-flood
@@ -62,7 +69,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, &o) },
 	}
 	f, c := cmd.Flags(), &o.cfg
-	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake, syn-flood or echo")
+	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake, http, syn-flood or echo")
 	f.StringVar(&c.Port, "port", measure.DefaultPort, "port to use: loop: (both ends in memory), afpacket:IFACE, impair(...):PORT")
 	f.StringVar(&c.Connect, "connect", "", "peer as IP:PORT, instead of a server of our own")
 	f.StringVar(&c.PeerMAC, "peer-mac", "", "Ethernet address of a reflector, for echo; on a link of two any, such as 02:00:00:00:00:01")
@@ -78,14 +85,17 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
 	f.BoolVar(&c.FastOpen, "fastopen", false, "open with text: on the SYN once the peer has given a cookie (RFC 7413)")
-	f.StringVar(&c.Close, "close", measure.CloseRST, "how to end a flow: rst (skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do)")
+	f.StringVar(&c.Close, "close", "", "how to end a flow: rst (default; skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do; http: always)")
+	f.IntVar(&o.body, "http-body", measure.DefaultHTTPBody, "http: bytes of content in each response (with --connect and unless given, any)")
+	f.IntVar(&c.HTTPRequests, "http-requests", 0, "http: requests on a connection, one after the other (0: 1, which asks the server to close; else the client closes)")
+	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
 	handshakeFlags(cmd, &c.Retry, &c.ECN)
 	f.BoolVar(&c.FailFast, "fail-fast", false, "end an attempt at any ICMP error about it, as Linux does (default: only at port or protocol unreachable)")
 	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
 	f.DurationVar(&c.InitialRTO, "initial-rto", time.Second, "first retransmission timeout, doubled each time")
-	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long to keep tuples closed by FIN (0: skip TIME-WAIT)")
+	f.DurationVar(&c.TimeWait, "time-wait", 0, "how long an end of ours keeps tuples that it closed first, by FIN (0: skip TIME-WAIT)")
 	f.DurationVar(&c.Drain, "drain", 0, "wait this long after the last open for what is pending (0: 3s, with --count alone the retry schedule or, on SIGINT, 3s)")
 	f.BoolVar(&o.noDrain, "no-drain", false, "do not wait for what is pending")
 	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (where their port wants them, else where there is room, if there are enough) or off")
@@ -97,7 +107,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		cmd,
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "concurrency", "workers", "seed", "drain", "no-drain"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
-		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies"}},
+		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-body", "http-path"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},
@@ -117,6 +127,14 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 		c.SYNRetries = 0 // as many as the schedule has
 	case c.SYNRetries == 0:
 		c.SYNRetries = -1
+	}
+	if cmd.Flags().Changed("http-body") {
+		if o.body < 0 {
+			return usagef("--http-body %d: want a number of bytes", o.body)
+		}
+		if c.HTTPBody = o.body; o.body == 0 {
+			c.HTTPBody = -1
+		}
 	}
 	if c.Drain < 0 {
 		return usagef("--drain %v: want a time; --no-drain does not wait", c.Drain)

@@ -116,6 +116,10 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --port afpacket:veth0 --addr 10.0.0.2/24 --listen :80 --high-mark 5 --low-mark 10", "--low-mark 10 is above --high-mark 5"},
 		{"bench --time-wait 5s", "add --close fin"},
 		{"bench --scenario syn-flood --fastopen", "opens no connections"},
+		{"bench --scenario http --fastopen", "last ACK"},
+		{"bench --scenario http --close rst", "closed by FIN"},
+		{"bench --scenario http --http-body -1", "want a number of bytes"},
+		{"bench --http-body 7", "--scenario http"},
 		{"trace --port loop:", "pcap=f.pcap"},
 		{"trace --read a --count -1", "0 for no bound"},
 	} {
@@ -184,6 +188,22 @@ func TestBenchJSON(t *testing.T) {
 	r = decode(t, out)
 	require.Equal(t, true, r["valid"])
 	require.Positive(t, r["echo"].(map[string]any)["returned"])
+}
+
+func TestBenchHTTP(t *testing.T) {
+	for body, want := range map[string]int{"": 1024, "0": 0, "5000": 5000} {
+		args := []string{"bench", "--scenario", "http", "--count", "500", "--json", "-", "--polling", "adaptive", "--pin", "off", "--http-requests", "2"}
+		if body != "" {
+			args = append(args, "--http-body", body)
+		}
+		code, out, err := fastsynCmd(t, args...)
+		require.Zero(t, code, err)
+		r := decode(t, out)
+		require.Equal(t, true, r["valid"])
+		require.Equal(t, want, num(t, r, "http", "body"))
+		require.Equal(t, 500, num(t, r, "http", "complete"))
+		require.Equal(t, 1000*want, num(t, r, "http", "content_bytes"))
+	}
 }
 
 func TestBenchTextAndFiles(t *testing.T) {

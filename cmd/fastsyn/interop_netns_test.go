@@ -386,6 +386,31 @@ func TestInterop_ACT_001_002_BenchKernelListener(t *testing.T) {
 	all(t, r, "established", n)
 }
 
+// HTTP transactions with nginx, which closes after one request and keeps the connection for more.
+func TestInterop_BenchHTTPNginx(t *testing.T) {
+	interop(t, "nginx", "nc")
+	lab := dptest.NewLab(t)
+	nginx(t, lab)
+	for _, tc := range []struct {
+		name, to    string
+		n, requests int
+	}{
+		{"v4", addr(lab.PeerAddr4, 80), 20_000, 1},
+		{"v6", addr(lab.PeerAddr6, 80), 5_000, 1},
+		{"v4-keep-alive", addr(lab.PeerAddr4, 80), 1_000, 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := bench(t, lab, "", "--scenario", "http", "--connect", tc.to, "--http-requests", strconv.Itoa(tc.requests), "--http-body", "3",
+				"--count", strconv.Itoa(tc.n), "--concurrency", "256", "--duration", "5m")
+			all(t, r, "established", tc.n)
+			require.Equal(t, tc.n, num(t, r, "http", "complete"))
+			require.Equal(t, tc.n, num(t, r, "flows", "done"))
+			require.Equal(t, tc.n*tc.requests, num(t, r, "http", "responses"))
+			require.Equal(t, 3*tc.n*tc.requests, num(t, r, "http", "content_bytes"))
+		})
+	}
+}
+
 // Two queues: a flow's segments come back to the worker that opened it.
 func TestInterop_RSS_006_010_BenchTwoQueues(t *testing.T) {
 	notOver(t, "it wants combined queues, and those of veth are separate ones", "net_af_xdp")

@@ -1,0 +1,214 @@
+package bench
+
+import (
+	"bytes"
+
+	"github.com/fastsyn/fastsyn/bench/http1"
+	"github.com/fastsyn/fastsyn/dataplane/worker"
+	"github.com/fastsyn/fastsyn/handshake"
+)
+
+// httpClient makes HTTP transactions on one worker: it opens a connection, sends a
+// request with the ACK of the SYN-ACK, verifies the response, and so on for as many
+// requests as the connection is for; then both sides close. Opens and pace are
+// those of client.
+type httpClient struct {
+	client
+	http *http1.Client
+	want []byte // the content of each response; nil if it is not known
+	ex   []exchange
+
+	tally     httpCounters
+	window    httpWindow // when the sending time ended
+	firstByte *latency   // from the SYN to the first byte of the first response
+	total     *latency   // to the end of the transaction
+}
+
+// exchange is the state of a transaction, by flow index. The zero value is one whose
+// connection is not established.
+type exchange struct {
+	content  uint64 // bytes of responses, in all
+	left     uint32 // requests whose response is not complete, this one included
+	at       uint32 // bytes of this response's content that came, modulo 2^32: see check
+	end      ending
+	open     bool // established
+	answered bool // something came
+	unsent   bool // the next request is due
+}
+
+// ending is how a transaction ends. Each ends in exactly one of them.
+type ending uint8
+
+const (
+	endPending  ending = iota // not yet
+	endComplete               // all responses verified, both sides closed by FIN
+	endConnect                // never established
+	endBad                    // a response that is not HTTP, or not the one wanted; aborted by us
+	endContent                // likewise, with other content than our server sends
+	endShort                  // the peer closed before the end of the last response
+	endReset                  // by the peer
+	endBroken                 // no answer to what was sent again and again, or an ICMP error
+	numEndings
+)
+
+type httpCounters struct {
+	ends    [numEndings]uint64
+	text    uint64 // bytes that came
+	content uint64 // of responses in complete transactions
+}
+
+// httpWindow is what happened within the sending time.
+type httpWindow struct{ complete, responses, content uint64 }
+
+func newHTTP(j *job, id int, t *tuples, flows int) (*httpClient, error) {
+	c := &httpClient{client: *newClient(j, id, t), firstByte: newLatency(), total: newLatency(), ex: make([]exchange, flows+1)}
+	var err error
+	if c.http, err = j.cfg.newHTTPClient(j.cfg.hostField()); err != nil {
+		return nil, err
+	}
+	c.want = j.content
+	c.calls = worker.Callbacks{
+		Established: c.established, Data: c.data, Writable: c.writable, PeerClosed: c.peerClosed, Closed: c.closed, AutoClose: true,
+	}
+	c.windowEnds = func() {
+		c.window = httpWindow{c.tally.ends[endComplete], c.http.Done, c.http.Content}
+	}
+	return c, nil
+}
+
+// established sends the first request, with the ACK of the SYN-ACK.
+func (c *httpClient) established(f *worker.Flow) {
+	c.record(f)
+	x := &c.ex[f.ID().Index()]
+	*x = exchange{open: true, left: uint32(c.job.cfg.HTTPRequests)}
+	x.unsent = !c.http.Send(f)
+}
+
+// writable sends a request for which there was no room.
+func (c *httpClient) writable(f *worker.Flow) {
+	if x := &c.ex[f.ID().Index()]; x.unsent {
+		x.unsent = !c.http.Send(f)
+	}
+}
+
+func (c *httpClient) data(f *worker.Flow, p []byte) {
+	x := &c.ex[f.ID().Index()]
+	c.tally.text += uint64(len(p))
+	if !x.answered {
+		x.answered = true
+		c.firstByte.record(int64(f.Age()))
+	}
+	before := c.http.Content
+	done, why := c.http.Data(f, p)
+	n := c.http.Content - before
+	x.content += n
+	switch {
+	case why != http1.OK:
+		c.abort(f, x, endBad)
+	case c.want != nil && !c.check(x, p, int(n), done):
+		c.abort(f, x, endContent)
+	case done:
+		c.response(f, x)
+	}
+}
+
+// check compares the last n bytes of p, content of a response, with what our server
+// sends: those of each segment, all of them.
+func (c *httpClient) check(x *exchange, p []byte, n int, done bool) bool {
+	at := int(x.at)
+	x.at += uint32(n)
+	if done {
+		x.at = 0
+	}
+	return at+n <= len(c.want) && bytes.Equal(p[len(p)-n:], c.want[at:at+n])
+}
+
+// response has seen the end of a response: the next request goes out, or the connection is
+// closed unless the server does it, as it was asked to.
+func (c *httpClient) response(f *worker.Flow, x *exchange) {
+	persists := c.http.Last.Persists
+	switch x.left--; {
+	case x.left == 0:
+		if persists {
+			f.Close()
+		}
+	case persists:
+		x.unsent = !c.http.Send(f)
+	default:
+		// The server has announced to close, which it may at any time (RFC 9112 section 9.5).
+		x.end = endShort
+		f.Close()
+	}
+}
+
+// peerClosed is the end of a response without a length, and else of the connection.
+func (c *httpClient) peerClosed(f *worker.Flow) {
+	x := &c.ex[f.ID().Index()]
+	done, why := c.http.PeerClosed(f)
+	switch {
+	case done && why == http1.OK:
+		c.response(f, x)
+	case x.left > 0 && x.end == endPending:
+		x.end = endShort
+	}
+}
+
+// abort resets a flow whose response is of no use.
+func (c *httpClient) abort(f *worker.Flow, x *exchange, why ending) {
+	c.http.Closed(f)
+	c.ended(x, why)
+	f.Abort()
+}
+
+func (c *httpClient) closed(f *worker.Flow, why handshake.CloseReason) {
+	x := &c.ex[f.ID().Index()]
+	c.ctr.closed++
+	c.http.Closed(f)
+	end := x.end
+	switch {
+	case !x.open:
+		end = endConnect
+	case end != endPending:
+	case why == handshake.ReasonDone && x.left == 0:
+		end = endComplete
+		c.complete(f, x)
+	case why == handshake.ReasonDone:
+		end = endShort
+	case why == handshake.ReasonReset:
+		end = endReset
+	default:
+		end = endBroken
+	}
+	c.ended(x, end)
+}
+
+func (c *httpClient) complete(f *worker.Flow, x *exchange) {
+	age := int64(f.Age())
+	c.tally.content += x.content
+	c.total.record(age)
+	c.respond(f, age)
+}
+
+func (c *httpClient) ended(x *exchange, end ending) {
+	*x = exchange{}
+	c.tally.ends[end]++
+	c.inflight--
+}
+
+// awaited is how many requests wait for the end of their response.
+func (c *httpClient) awaited() (n uint64) {
+	for i := range c.ex {
+		if x := &c.ex[i]; x.open && x.left > 0 && x.end == endPending && !x.unsent {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *httpClient) progress() (done, failed, inflight uint64, lat *latency) {
+	for _, n := range c.tally.ends {
+		failed += n
+	}
+	done = c.tally.ends[endComplete]
+	return done, failed - done, uint64(c.inflight), c.total
+}
