@@ -83,11 +83,13 @@ func (e *simEnd) app() *simApp { return &e.f.w.c.side[e.node.id].app }
 
 func (e *simEnd) plan() {
 	w, a := e.f.w, e.app()
-	switch w.rng.IntN(8) {
-	case 0:
-	case 1:
+	switch k := w.rng.IntN(8); {
+	case a.exact:
+		e.want = a.text
+	case k == 0:
+	case k == 1:
 		e.want = 1 + w.rng.IntN(10)
-	case 2, 3:
+	case k < 4:
 		e.want = w.rng.IntN(a.text/16 + 1)
 	default:
 		e.want = w.rng.IntN(a.text + 1)

@@ -3,7 +3,6 @@ package flow
 import (
 	"bytes"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -51,7 +50,7 @@ func (w *simWorld) departs(d *simNode, s *simSegment) {
 	w.watch(d, e, s, "out")
 	x, seg := &e.wire, &s.seg
 	if seg.Flags&wire.FlagSYN != 0 {
-		if !x.syn || !e.open && x.iss != seg.Seq { // a cookie may be another one
+		if !x.syn || !e.open && !e.peer().open && x.iss != seg.Seq { // a cookie may be another one
 			*x = simWire{syn: true, iss: seg.Seq, sent: seg.Seq + 1, opt: seg.Opt.Has, shift: seg.Opt.WScale, mss: seg.Opt.MSS}
 		}
 		x.promise(seg, false)
@@ -421,9 +420,6 @@ func (f *simFlow) judge() {
 			}
 			w.ctr.Reset++
 		default:
-			if testing.Verbose() {
-				w.tb.Logf("seed %d: flow %d of node %d: %v: %+v", w.c.seed, f.n, e.node.id, e.why, w.c.path)
-			}
 			w.ctr.Broken++
 		}
 		if w.c.orderly && e.why != handshake.ReasonDone {

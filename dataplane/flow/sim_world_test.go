@@ -39,6 +39,7 @@ type simPath struct {
 // simApp is what the application of a side does.
 type simApp struct {
 	text      int           // most bytes it writes on a flow
+	exact     bool          // not less than them
 	chunk     int           // most bytes of one Write
 	pause     time.Duration // longest between two writes, if it pauses
 	pauses    float64       // chance to pause after a write
@@ -129,6 +130,8 @@ type simWorld struct {
 	digest uint64
 	muted  bool
 	steps  uint64
+	each   func() // called after each step
+	until  *bool  // stop here
 	ctr    simCounts
 }
 
@@ -332,6 +335,12 @@ func (w *simWorld) run() {
 		w.steps++
 		if w.steps%64 == 0 {
 			w.nodes[w.steps/64%2].walk()
+		}
+		if w.each != nil {
+			w.each()
+		}
+		if w.until != nil && *w.until {
+			return
 		}
 	}
 	w.over()
