@@ -48,9 +48,9 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		a.ack = una // its SACK blocks are still of interest
 		a.pure = false
 	}
-	was := x.phase
+	was, point := x.phase, x.point
 	x.acked(t.runs, &x.cc, &x.rto, &a, mss)
-	if was == phaseOpen && x.phase == phaseFast {
+	if x.phase == phaseFast && (was != phaseFast || x.point != point) {
 		t.ctr.Recoveries++
 		c.reduced()
 	}

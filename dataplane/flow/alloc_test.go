@@ -29,6 +29,9 @@ type oneFlow struct {
 	acks     int // without
 	told     int // bytes of Data
 	hold     bool
+	release  bool // in Data
+	writable int
+	closed   int
 }
 
 func (o *oneFlow) Data(id handshake.FlowID, _ uint16, text []byte) {
@@ -36,10 +39,14 @@ func (o *oneFlow) Data(id handshake.FlowID, _ uint16, text []byte) {
 	if o.hold {
 		o.t.Hold(id, len(text))
 	}
+	if o.release {
+		o.t.Release(id)
+	}
 }
-func (o *oneFlow) Writable(handshake.FlowID, uint16)                      {}
+
+func (o *oneFlow) Writable(handshake.FlowID, uint16)                      { o.writable++ }
 func (o *oneFlow) PeerClosed(handshake.FlowID, uint16)                    {}
-func (o *oneFlow) Closed(handshake.FlowID, uint16, handshake.CloseReason) {}
+func (o *oneFlow) Closed(handshake.FlowID, uint16, handshake.CloseReason) { o.closed++ }
 
 func newOneFlow(t *testing.T, opt wire.OptionSet) *oneFlow {
 	t.Helper()

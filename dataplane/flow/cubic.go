@@ -175,6 +175,9 @@ func (c *cubic) timeout(flight, mss uint32, again bool) {
 }
 
 func (c *cubic) reduce(flight, mss uint32) {
+	// What the peer has reported by SACK is in flight as long as a hole before it is, and can be far more
+	// than the window: that would grow by a loss.
+	flight = min(flight, c.cwnd)
 	c.prior = c.cwnd
 	if c.cwnd < c.wMax { // fast convergence (§4.7): leave more to a newer flow
 		c.wMax = uint32(uint64(c.cwnd) * (cubicBetaDen + cubicBetaNum) / (2 * cubicBetaDen))

@@ -90,7 +90,7 @@ func TestDAT_008_FastRetransmit(t *testing.T) {
 		require.Equal(t, phaseOpen, s.phase)
 		s.ack(1, 2, 5)
 		require.Equal(t, phaseFast, s.phase)
-		require.EqualValues(t, 12*seg*7/10, s.cc.ssthresh)
+		require.EqualValues(t, 10*seg*7/10, s.cc.ssthresh, "what limited transmit added does not count (RFC 5681 §3.2 step 2)")
 		require.Equal(t, []string{"r1"}, s.send(9)[:1])
 		require.Equal(t, at(13), s.point)
 		s.now += 100 * msec

@@ -14,7 +14,7 @@ import (
 // in both directions. The model is the window that a flow of CUBIC has on average with that loss, of RFC 9438 §5.1, or of Reno if
 // that is larger (§4.3), and not more than the link takes; a flow that loses p of what it sends has to send
 // p/(1-p) again.
-func TestDAT_014_Goodput(t *testing.T) {
+func TestDAT_009_Goodput(t *testing.T) {
 	const rate, rtt, size = 12_500, 0.02, 1448 // bytes per ms, s, bytes of text per segment
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-5s  %-8s  %9s  %9s  %6s  %8s  %8s  %s\n", "loss", "options", "Mbit/s", "model", "share", "resent", "at least", "timeouts")
@@ -25,11 +25,11 @@ func TestDAT_014_Goodput(t *testing.T) {
 		most  float64 // resent, beyond what was lost
 		plain float64 // share of the model without SACK
 	}{
-		{0, 40e6, 0.9, 0.1, 0.8},
-		{0.001, 20e6, 0.7, 0.02, 0.5},
-		{0.01, 8e6, 0.7, 0.02, 0.4},
-		{0.05, 2e6, 0.5, 0.03, 0.2},
-		{0.2, 200e3, 0.1, 0.2, 0.05},
+		{0, 40e6, 0.9, 0.08, 0.1}, // slow start loses a window, which NewReno repairs a segment per round trip
+		{0.001, 20e6, 0.8, 0.08, 0.5},
+		{0.01, 8e6, 0.8, 0.02, 0.6},
+		{0.05, 4e6, 0.6, 0.03, 0.4},
+		{0.2, 1e6, 0.03, 0.2, 0.01},
 	} {
 		for _, sack := range []bool{true, false} {
 			if testing.Short() {

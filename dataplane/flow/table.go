@@ -107,6 +107,9 @@ func New(cfg Config, engine *handshake.Engine, to Handler, now handshake.Time) (
 	if t.pool, err = NewPool(cfg.Memory/BlockSize, hugepages.Options{}); err != nil {
 		return nil, err
 	}
+	if cfg.Held.Blocks == 0 { // a window that was promised can be held
+		cfg.Held.Blocks = max(1024, ec.RcvWindow/BlockSize*2)
+	}
 	if t.reas, err = NewReassembler(t.pool, cfg.Held, hugepages.Options{}); err != nil {
 		return nil, err
 	}
