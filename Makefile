@@ -103,8 +103,9 @@ test-nic: deps ## fastsyn on an emulated NIC with several queues and RSS (-tags 
 fuzz: ## every fuzz target for FUZZTIME each (go test alone runs the seeds)
 	@.ci/fuzz $(FUZZTIME) '$(RUN)'
 
-sim: ## SIM handshakes between engines on a faulty wire under a virtual clock, from SEED on
+sim: ## SIM handshakes and SIM/1000 worlds of streams on a faulty wire under a virtual clock, from SEED on
 	CGO_ENABLED=0 $(GO) test ./handshake -count=1 -timeout 60m -run '^TestSim$$' -v -args -sim.handshakes=$(SIM) -sim.seed=$(SEED)
+	CGO_ENABLED=0 $(GO) test ./dataplane/flow -count=1 -timeout 60m -run '^TestStreamSim$$' -v -args -stream.seeds=$$(( ($(SIM) + 999) / 1000 )) -stream.seed=$(SEED)
 
 bench: ## benchmarks, no tests; COUNT=10 for benchstat
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)

@@ -55,7 +55,7 @@ func TestDAT_007_LostACKs(t *testing.T) {
 	w.each = func() {
 		for i := range w.nodes[0].t.conns {
 			if c := &w.nodes[0].t.conns[i]; c.state != 0 && c.snd != 0 {
-				require.Less(t, w.nodes[0].t.senders.at(c.snd).rto.base(), uint32(5_000_000))
+				require.Less(t, w.nodes[0].t.senders.at(c.snd).rto.base(), uint32(4_000_000))
 			}
 		}
 	}

@@ -27,7 +27,7 @@ type simPath struct {
 	rate          int           // bytes per ms; 0: any
 	queue         int           // bytes that wait for the rate; what does not fit is lost
 	loss          float64
-	ackLoss       float64 // of segments without text, besides loss
+	ackLoss       float64 // of segments without text or SYN, besides loss
 	burst         float64 // chance that a burst of losses begins, of 2 to 20 segments
 	dup, late     float64 // late: up to 3 s more
 	mark          float64 // CE on what may be marked
@@ -260,7 +260,7 @@ func (w *simWorld) send(d *simNode, s *simSegment) {
 		w.ctr.Lost++
 		return
 	}
-	if w.chance(p.loss) || s.seg.Len == 0 && w.chance(p.ackLoss) {
+	if w.chance(p.loss) || s.seg.Len == 0 && s.seg.Flags&wire.FlagSYN == 0 && w.chance(p.ackLoss) {
 		w.ctr.Lost++
 		return
 	}
