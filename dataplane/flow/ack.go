@@ -61,7 +61,7 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		t.marked(c, x, mss)
 	}
 	if progress {
-		c.flags &^= connPathError // the path is good again (MTU-008)
+		c.flags = c.flags&^connPathError | connAcked // the path is good again (MTU-008)
 		x.since, x.windowProbes = t.ms, 0
 		before := x.buf.size
 		end := x.buf.end()

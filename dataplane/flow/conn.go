@@ -25,6 +25,7 @@ const (
 	connPathError             // an ICMP error was heard and nothing acknowledged since
 	connAutoClose             // closed when the peer does
 	connForce                 // send what silly window avoidance holds back
+	connAcked                 // something behind our SYN was acknowledged
 	connEarly                 // came by Fast Open, and the peer has not acknowledged our SYN-ACK
 )
 

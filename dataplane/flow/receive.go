@@ -45,7 +45,7 @@ func (t *Table) segment(c *conn, i uint32, s *wire.Segment, text []byte, blocks 
 		return t.unacceptable(c, i, seq != 0)
 	}
 	una, nxt := t.una(c), t.nxt(c)
-	if nxt.Less(s.Ack) || s.Ack.Less(una-wire.Seq(max(c.maxSndWnd(), 1))) { // RST-006, RST-007
+	if nxt.Less(s.Ack) || s.Ack.Less(una) && c.ackTooOld(s.Ack, una) { // RST-006, RST-007
 		return t.unacceptable(c, i, n != 0 || fin)
 	}
 	if hasTS {
@@ -60,6 +60,12 @@ func (t *Table) segment(c *conn, i uint32, s *wire.Segment, text []byte, blocks 
 		return handshake.Consumed
 	}
 	return t.text(c, i, s, text, fin, wnd)
+}
+
+// ackTooOld is RFC 5961 §5.2 for an ACK of less than SND.UNA: one of longer ago than the peer can have text
+// under way is a guess, and so is any before the first byte was acknowledged.
+func (c *conn) ackTooOld(ack, una wire.Seq) bool {
+	return c.flags&connAcked == 0 || ack.Less(una-wire.Seq(max(c.maxSndWnd(), 1)))
 }
 
 // unusual is a segment with SYN or RST, or without ACK.

@@ -141,3 +141,55 @@ func TestTWT_007_ResetInTheBurst(t *testing.T) {
 	require.Empty(t, c.Check())
 	require.Zero(t, c.EstablishedNow+c.Flows)
 }
+
+// A peer that closes its window before text it had asked for, and answers each copy of that, is waited for as if the
+// copies were probes; when it falls silent it is given up.
+func TestDAT_004_005_ShrunkenWindow(t *testing.T) {
+	o := newOneFlow(t, 0)
+	first := o.ack
+	require.Equal(t, 100, o.t.Write(o.id, make([]byte, 100)))
+	o.flush()
+	fire := func() {
+		in, ok := o.t.NextTimer()
+		require.True(t, ok)
+		o.now += int64(max(in, 1)) * 1e6
+		o.t.SetClock(o.now)
+		o.flush()
+	}
+	for sent := o.sent; o.sent < sent+2*o.t.cfg.Retries; {
+		before := o.sent
+		fire()
+		if o.sent != before {
+			o.from(o.seq, first)
+			o.seg.Win = 0
+			o.step(nil, nil)
+		}
+		require.Zero(t, o.closed)
+	}
+	since := o.now
+	for o.closed == 0 {
+		fire()
+		require.Less(t, o.now-since, int64(10*time.Minute))
+	}
+	require.Equal(t, handshake.Closed, o.t.State(o.id))
+	require.Zero(t, o.t.wheel.count)
+}
+
+// Before the first byte is acknowledged there is no older ACK than SND.UNA.
+func TestRST_007_AckOfISS(t *testing.T) {
+	o := newOneFlow(t, 0)
+	iss := o.ack - 1
+	o.from(o.seq, iss)
+	o.step([]byte("guessed"), nil)
+	require.Zero(t, o.told)
+	require.Equal(t, 1, o.acks)
+	require.EqualValues(t, 1, o.t.Counters().Challenges)
+	// Later one may be late.
+	o.t.Write(o.id, make([]byte, 1000))
+	o.flush()
+	o.from(o.seq, o.ack)
+	o.step(nil, nil)
+	o.from(o.seq, iss+1)
+	o.step([]byte("late"), nil)
+	require.Equal(t, 4, o.told)
+}

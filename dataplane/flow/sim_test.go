@@ -80,6 +80,9 @@ func simAny(seed uint64) simConfig {
 			AckDelay: pick(rng, -1, 0, 10*time.Millisecond, 200*time.Millisecond, 499*time.Millisecond), Nagle: chance(0.3), Retries: 100,
 			Held: HoldLimits{Spans: pick(rng, 0, 1, 10), Blocks: pick(rng, 0, 1, 10)},
 		}
+		if chance(0.2) {
+			s.table.KeepAlive, s.table.KeepAliveIdle, s.table.KeepAliveInterval = true, 5*time.Second, time.Second
+		}
 		s.runs = pick(rng, 0, 1, 20, 1000)
 		s.app = simApp{
 			text: pick(rng, 100, 5000, 100_000, 300_000), chunk: pick(rng, 1, 100, 2000, 60000), static: pick(rng, 0, 0, 0.1, 1.0),

@@ -9,6 +9,10 @@ import (
 // no ACK, tries again, in ms.
 const starvedRetry = 10
 
+// shrunkPatience is how long, in ms, a peer with a closed window and text of ours before it may be
+// silent: two of the longest timeouts, as in Linux.
+const shrunkPatience = 2 * rtoMax / msec
+
 // A path that swallows long segments and says nothing is found by timeouts in a row: from
 // the third on segments are no longer than this, from the fifth half of it (RFC 4821 §7.6.3, as Linux
 // with tcp_mtu_probing).
@@ -184,7 +188,10 @@ func (t *Table) late(c *conn, i uint32, x *sender) {
 		t.ctr.Timeouts++
 		c.reduced()
 		k := int(x.rto.timeouts())
-		if k > t.cfg.Retries { // R2 (DAT-007)
+		// A peer that has closed its window before text that it had asked for answers each copy of it, as
+		// it would a probe: that is no reason to give up (DAT-004, DAT-005).
+		shrunk := c.wnd == 0 && t.ms-c.heard < shrunkPatience
+		if k > t.cfg.Retries && !shrunk { // R2 (DAT-007)
 			t.end(c, i, t.broken(c), endQuiet)
 			return
 		}
