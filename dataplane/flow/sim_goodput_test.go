@@ -15,6 +15,7 @@ import (
 // that is larger (§4.3), and not more than the link takes; a flow that loses p of what it sends has to send
 // p/(1-p) again.
 func TestDAT_009_Goodput(t *testing.T) {
+	t.Parallel()
 	const rate, rtt, size = 12_500, 0.02, 1448 // bytes per ms, s, bytes of text per segment
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-5s  %-8s  %9s  %9s  %6s  %8s  %8s  %s\n", "loss", "options", "Mbit/s", "model", "share", "resent", "at least", "timeouts")

@@ -26,6 +26,7 @@ func simBulk(flows int) simConfig {
 // A thousand flows in the middle of a transfer end at once, in each way that they can: nothing is left of
 // them. What is left, over looks for.
 func TestStreamsKilled(t *testing.T) {
+	t.Parallel()
 	flows := 1000
 	if testing.Short() {
 		flows = 100
@@ -110,6 +111,7 @@ func TestStreamsFreedInUse(t *testing.T) {
 // Ten thousand flows trickle, with pauses: what they cost is bounded by what is under way, and each of them
 // has one timer at most.
 func TestStreamsTrickle(t *testing.T) {
+	t.Parallel()
 	flows := 10_000
 	if testing.Short() {
 		flows = 1000
