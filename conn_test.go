@@ -48,7 +48,7 @@ func requireOp(t *testing.T, err error, op string, c *fastsyn.Conn, is error) {
 		require.Equal(t, c.LocalAddr(), oe.Source)
 		require.Equal(t, c.RemoteAddr(), oe.Addr)
 	}
-	require.Equal(t, errors.Is(is, os.ErrDeadlineExceeded) || is == syscall.ETIMEDOUT, oe.Timeout())
+	require.Equal(t, errors.Is(is, os.ErrDeadlineExceeded) || errors.Is(is, syscall.ETIMEDOUT), oe.Timeout())
 }
 
 func TestConnAddrsAndInfo(t *testing.T) {
@@ -304,7 +304,7 @@ func TestConnWakeUps(t *testing.T) {
 			w := newWorld(t, "", nil)
 			a, d := w.pair(w.listen())
 			check := func(op string, err, want error) {
-				if want == io.EOF {
+				if errors.Is(want, io.EOF) {
 					require.Equal(t, io.EOF, err)
 				} else {
 					requireOp(t, err, op, a, want)
