@@ -1,6 +1,7 @@
 package fastsyn
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -55,7 +56,8 @@ type Conn struct {
 	reset    bool // Close is to reset, or has (SetLinger)
 	posted   bool // step is on its way to the worker
 	ops      ops
-	err      error // why the flow has ended
+	err      error         // why the flow has ended
+	errno    syscall.Errno // the same as a socket has it, 0 if none does
 	linger   int
 	rdl, wdl deadline
 
@@ -66,8 +68,8 @@ type Conn struct {
 	// Of the worker.
 	accept     *listener // whose accept queue c has been in
 	out        text      // taken from tx, not yet by the flow
-	held       int64 // of the receive window, by unread text
-	pressed    int64 // and by press
+	held       int64     // of the receive window, by unread text
+	pressed    int64     // and by press
 	sentFIN    bool
 	released   bool
 	gone       bool  // no flow any more
@@ -115,12 +117,12 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: &c.laddr, Addr: &c.raddr, Err: err}
 }
 
-// sysError is the end of a flow as call reports it.
-func sysError(call string, err error) error {
-	if errno, ok := err.(syscall.Errno); ok {
-		return os.NewSyscallError(call, errno)
+// ended is why there is no flow any more, as call reports it.
+func (c *Conn) ended(call string) error {
+	if c.errno != 0 {
+		return os.NewSyscallError(call, c.errno)
 	}
-	return err
+	return c.err
 }
 
 // Read returns received text: at least one byte unless p is empty. After the peer's FIN
@@ -130,7 +132,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
 	if err := c.awaitText(len(p) == 0); err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		return 0, c.opError("read", err)
@@ -146,7 +148,7 @@ func (c *Conn) WriteTo(w io.Writer) (n int64, err error) {
 	defer c.rmu.Unlock()
 	for {
 		if err := c.awaitText(false); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return n, nil
 			}
 			return n, c.opError("read", err)
@@ -182,7 +184,7 @@ func (c *Conn) awaitText(dontWait bool) error {
 		case c.eof, c.rshut:
 			return io.EOF
 		case c.err != nil:
-			return sysError("read", c.err)
+			return c.ended("read")
 		}
 		c.readable.Wait()
 	}
@@ -249,10 +251,10 @@ func (c *Conn) writeError() error {
 		return net.ErrClosed
 	case c.wdl.passed:
 		return os.ErrDeadlineExceeded
-	case c.wshut, c.eof && c.err == syscall.ECONNRESET:
-		return sysError("write", syscall.EPIPE)
+	case c.wshut, c.eof && c.errno == syscall.ECONNRESET:
+		return os.NewSyscallError("write", syscall.EPIPE)
 	case c.err != nil:
-		return sysError("write", c.err)
+		return c.ended("write")
 	}
 	return nil
 }

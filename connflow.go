@@ -13,7 +13,7 @@ import (
 type core struct {
 	w         *Worker
 	app       uint16
-	known     bool // app is valid
+	known     bool  // app is valid
 	window    int64 // receive window of a flow
 	memory    int64 // how much unread text is too much
 	unread    int64 // received text that flows have not been told to be read
@@ -203,14 +203,14 @@ func (k *core) closed(f *Flow, why CloseReason) {
 	}
 	k.forget(c)
 	c.mu.Lock()
-	err := error(flowError(why))
-	if why == handshake.ReasonDone {
-		err = net.ErrClosed // EOF and EPIPE go before it
-		if !c.eof {
-			err = syscall.ETIMEDOUT // the peer's FIN never came
-		}
+	switch c.errno = flowError(why); {
+	case why != handshake.ReasonDone:
+	case c.eof:
+		c.errno = syscall.EPIPE
+	default:
+		c.errno = syscall.ETIMEDOUT // the peer's FIN never came
 	}
-	c.end(err)
+	c.end(c.errno)
 }
 
 // flowError is the end of an established flow as a socket reports it.

@@ -287,21 +287,22 @@ func contextError(err error) error {
 }
 
 var (
-	errCanceled error = &dialEnd{"operation was canceled", context.Canceled}
-	errTimeout  error = &dialEnd{"i/o timeout", context.DeadlineExceeded}
+	errCanceled error = &dialEnd{"operation was canceled", context.Canceled, false}
+	errTimeout  error = &dialEnd{"i/o timeout", context.DeadlineExceeded, true}
 )
 
 // dialEnd is what ctx did to a dial.
 type dialEnd struct {
-	text string
-	of   error
+	text    string
+	of      error
+	timeout bool
 }
 
 func (e *dialEnd) Error() string        { return e.text }
-func (e *dialEnd) Is(target error) bool { return target == e.of }
+func (e *dialEnd) Is(target error) bool { return errors.Is(e.of, target) }
 
 // Timeout is for net.Error.
-func (e *dialEnd) Timeout() bool { return e == errTimeout }
+func (e *dialEnd) Timeout() bool { return e.timeout }
 
 // Temporary is for net.Error, where a timeout is temporary.
 func (e *dialEnd) Temporary() bool { return e.Timeout() }

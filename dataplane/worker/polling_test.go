@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,5 +55,61 @@ func TestPolling(t *testing.T) {
 				require.Zero(t, q.waits.Load())
 			}
 		})
+	}
+}
+
+// nothing is a task that does nothing.
+type nothing struct{}
+
+func (nothing) Run(*Worker) {}
+
+// A worker spins before it sleeps; but not where goroutines that post to it have nothing
+// else to run on.
+func TestSpinLeavesRoomForPosters(t *testing.T) {
+	const spin = spinTime / int64(time.Microsecond)
+	for name, tc := range map[string]struct {
+		procs int
+		post  bool
+		polls int64 // before each sleep but the first
+	}{
+		"nobody posts":         {1, false, 1}, // no work came: there is nothing to be patient for
+		"posters have room":    {4, true, spin},
+		"posters have no room": {1, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(tc.procs))
+			r := newRigOn(t, dptest.PortConfig{}, Config{Engine: handshake.Config{MaxFlows: 64}})
+			q := &napper{Queue: r.port.Queue(0).(*dptest.Queue), t: t, post: tc.post, w: r.Worker, now: r.now}
+			r.queue, r.cfg.Clock = q, func() int64 { q.now += int64(time.Microsecond); return q.now }
+			r.Run()
+			require.Len(t, q.spun, 20)
+			require.InDelta(t, spin, q.spun[0], 5, "nobody has posted yet")
+			for _, n := range q.spun[1:] {
+				require.InDelta(t, tc.polls, n, 5)
+			}
+		})
+	}
+}
+
+// napper notes how many rounds come before each sleep, in which somebody may post.
+type napper struct {
+	*dptest.Queue
+	t     *testing.T
+	w     *Worker
+	post  bool
+	now   int64
+	polls int
+	spun  []int
+}
+
+func (q *napper) Rx(b *dataplane.Batch) int { q.polls++; return q.Queue.Rx(b) }
+
+func (q *napper) Wait(time.Duration) {
+	q.spun, q.polls = append(q.spun, q.polls), 0
+	if q.post {
+		require.True(q.t, q.w.Post(nothing{}))
+	}
+	if len(q.spun) == 20 {
+		q.w.Stop()
 	}
 }

@@ -32,7 +32,6 @@ const (
 )
 
 const (
-	spinTime  = int64(50 * time.Microsecond)
 	maxSleep  = int64(10 * time.Millisecond)
 	maxHold   = int64(time.Second)
 	maxTimers = 512 // per round, so that a flood of expiries does not starve receiving
@@ -131,6 +130,8 @@ type Worker struct {
 	now     int64
 	started int64
 	worked  bool // the last round had work
+
+	lastTask int64 // when a task was last run
 
 	mail     mailbox
 	maxSleep int64 // maxSleep, but for tests
@@ -340,6 +341,10 @@ func (w *Worker) Run() {
 		}
 		w.announce(!w.asked)
 	}
+	if w.cfg.Polling == Adaptive {
+		spinners.Add(1)
+		defer spinners.Add(-1)
+	}
 	idleSince := int64(0)
 	for !w.stop.Load() {
 		busy, next := w.round()
@@ -357,7 +362,7 @@ func (w *Worker) Run() {
 		if idleSince == 0 {
 			idleSince = w.now
 		}
-		if w.now-idleSince < spinTime || next <= w.now {
+		if w.now-idleSince < w.patience() || next <= w.now {
 			continue
 		}
 		w.sleep(time.Duration(min(next-w.now, w.maxSleep)))
@@ -393,6 +398,9 @@ func (w *Worker) round() (busy bool, next int64) {
 		}
 	}
 	ran := w.mail.pending() && w.runPosted()
+	if ran {
+		w.lastTask = w.now
+	}
 	next = w.now + w.maxSleep
 	if w.cfg.Source != nil {
 		next = min(next, w.cfg.Source.Poll(w, w.now))
