@@ -269,6 +269,24 @@ func TestDiscard_CountsAllText(t *testing.T) {
 	p.check()
 }
 
+// accept takes text without looking at it, keeps the flow, and closes when the peer does.
+func TestAccept_UntilThePeerCloses(t *testing.T) {
+	p := newAppPair(t, "--app", "accept")
+	k := &talker{text: randomText(100_000), keepOpen: true}
+	p.dial(k.callbacks(), 1)
+	p.until("all of the text", func() bool { return p.server.Snapshot().Streams.BytesIn == 100_000 })
+	for range 1000 {
+		p.step()
+	}
+	require.False(t, k.eof)
+	p.client.Flow(k.id).Close()
+	p.until("the end", func() bool { return k.over })
+	require.Equal(t, handshake.ReasonDone, k.why)
+	require.True(t, k.eof)
+	require.Zero(t, k.got.Len())
+	p.check()
+}
+
 func TestEchoOnce_FirstPieceThenClose(t *testing.T) {
 	p := newAppPair(t, "--app", "echo-once")
 	k := &talker{text: []byte("once"), keepOpen: true}

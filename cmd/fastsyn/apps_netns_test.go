@@ -50,6 +50,22 @@ func dialPeer(t *testing.T, lab *dptest.Lab, to string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
+// stopIdle stops a server whose clients have all they wanted, when their flows are over and it has
+// seen their last segments: what it answers afterwards, on each queue, says so.
+func stopIdle(t *testing.T, lab *dptest.Lab, s *server) map[string]any {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return strings.TrimSpace(lab.Exec(t, lab.PeerNS, "ss", "-tanH", "exclude", "time-wait", "dport", "=", ":80")) == ""
+	}, patience, 10*time.Millisecond, "a flow does not end")
+	lab.InPeerNS(t, func() {
+		for range 64 { // source ports, and so queues, differ
+			_, err := net.DialTimeout("tcp", addr(lab.Addr4, 81), patience)
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		}
+	})
+	return s.stop(t)
+}
+
 // stall writes text to c until nothing has gone for a while, as its reader does not read, and
 // returns how much did.
 func stall(t *testing.T, c *net.TCPConn, text []byte) int {
@@ -73,7 +89,7 @@ func stall(t *testing.T, c *net.TCPConn, text []byte) int {
 
 // 100 MB there and back with half-close, by programs that know when all has come.
 func TestInterop_EchoBulk(t *testing.T) {
-	interop(t, "nc", "socat")
+	interop(t, "ss", "nc", "socat")
 	lab := dptest.NewLab(t)
 	file, sum := bulkFile(t, bulk)
 	s := serve(t, lab, "", "--app", "echo")
@@ -86,7 +102,7 @@ func TestInterop_EchoBulk(t *testing.T) {
 			require.Equal(t, sum, strings.Fields(out)[0])
 		})
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2, num(t, r, "handshakes", "accepted"))
 	require.Equal(t, 2, num(t, r, "counters", "done"))
 	require.Equal(t, 2*bulk, num(t, r, "application", "bytes"))
@@ -99,7 +115,7 @@ func TestInterop_EchoBulk(t *testing.T) {
 
 // Lines through the shell's own sockets.
 func TestInterop_EchoLines(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	s := serve(t, lab, "", "--app", "echo", "--nagle")
 	out := lab.Exec(t, lab.PeerNS, "bash", "-c", `
@@ -107,13 +123,13 @@ exec 3<>/dev/tcp/`+lab.Addr4.Addr().String()+`/80
 for i in $(seq 100); do echo "line $i" >&3; read -r back <&3; [ "$back" = "line $i" ] || echo "$i: $back"; done
 echo done`)
 	require.Equal(t, "done\n", out)
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 1, num(t, r, "counters", "done"))
 	require.Equal(t, num(t, r, "streams", "bytes_in"), num(t, r, "streams", "bytes_out"))
 }
 
 func TestInterop_DiscardBulk(t *testing.T) {
-	interop(t, "nc")
+	interop(t, "ss", "nc")
 	lab := dptest.NewLab(t)
 	file, _ := bulkFile(t, bulk)
 	s := serve(t, lab, "", "--app", "discard")
@@ -121,7 +137,7 @@ func TestInterop_DiscardBulk(t *testing.T) {
 		out := lab.Exec(t, lab.PeerNS, "sh", "-c", "nc -N "+to.Addr().String()+" 80 <"+file)
 		require.Empty(t, out)
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2*bulk, num(t, r, "application", "bytes"))
 	require.Equal(t, 2, num(t, r, "counters", "done"))
 	require.Zero(t, num(t, r, "streams", "bytes_out"))
@@ -130,7 +146,7 @@ func TestInterop_DiscardBulk(t *testing.T) {
 // A client that sends and does not read is stopped by our window, with no more in memory than both
 // buffers; when it reads at last, and slowly, nothing is missing.
 func TestInterop_EchoSlowReader(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	s := serve(t, lab, "", "--app", "echo", "--send-buffer", "64K", "--rcv-window", "128K")
 	c := dialPeer(t, lab, addr(lab.Addr4, 80))
@@ -168,7 +184,7 @@ func TestInterop_EchoSlowReader(t *testing.T) {
 	require.NoError(t, r.err)
 	require.EqualValues(t, end, r.n)
 	require.Equal(t, sha256.Sum256(text[:end]), r.sum)
-	rep := s.stop(t)
+	rep := stopIdle(t, lab, s)
 	require.NotZero(t, num(t, rep, "application", "backlogs"))
 	require.LessOrEqual(t, num(t, rep, "application", "backlog_chunks_high")*chunkSize, 128<<10+2*chunkSize)
 	require.Zero(t, num(t, rep, "application", "backlog_chunks_now"))
@@ -177,7 +193,7 @@ func TestInterop_EchoSlowReader(t *testing.T) {
 
 // Clients that vanish by RST amid a transfer leave nothing behind, and the others go on.
 func TestInterop_EchoResets(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	s := serve(t, lab, "", "--app", "echo", "--send-buffer", "16K", "--rcv-window", "64K")
 	text := randomText(16 << 20)
@@ -197,7 +213,7 @@ func TestInterop_EchoResets(t *testing.T) {
 	b, err := io.ReadAll(c)
 	require.NoError(t, err)
 	require.Equal(t, "still there?", string(b))
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, n, num(t, r, "counters", "reset"))
 	require.Equal(t, 1, num(t, r, "counters", "done"))
 	require.Zero(t, num(t, r, "streams", "open_now"))
@@ -208,7 +224,7 @@ func TestInterop_EchoResets(t *testing.T) {
 
 // 10,000 bytes from a client that writes one at a time.
 func TestInterop_EchoSlowWriter(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	s := serve(t, lab, "", "--app", "echo")
 	c := dialPeer(t, lab, addr(lab.Addr6, 80))
@@ -224,13 +240,13 @@ func TestInterop_EchoSlowWriter(t *testing.T) {
 	}
 	require.NoError(t, c.CloseWrite())
 	require.True(t, bytes.Equal(text, <-got))
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, len(text), num(t, r, "streams", "bytes_out"))
 }
 
 // The files of a directory, and text of a size, for curl.
 func TestInterop_ServeHTTP(t *testing.T) {
-	interop(t, "curl")
+	interop(t, "ss", "curl")
 	lab := dptest.NewLab(t)
 	root := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(root, "page.html"), []byte("<p>hello\n"), 0o600))
@@ -240,7 +256,7 @@ func TestInterop_ServeHTTP(t *testing.T) {
 	require.Equal(t, "<p>hello\n200 text/html; charset=utf-8", out)
 	out = lab.Exec(t, lab.PeerNS, "curl", "-sS", "-m", "20", "-o", os.DevNull, "-w", "%{http_code}", url+"other")
 	require.Equal(t, "404", out)
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2, num(t, r, "application", "responses"))
 	require.Equal(t, 1, num(t, r, "application", "status_2xx"))
 	require.Equal(t, 1, num(t, r, "application", "status_4xx"))
@@ -248,7 +264,7 @@ func TestInterop_ServeHTTP(t *testing.T) {
 	s = serve(t, lab, "", "--app", "http", "--http-body", "1M")
 	out = lab.Exec(t, lab.PeerNS, "curl", "-sS", "-m", "20", "-o", os.DevNull, "-w", "%{http_code} %{size_download}", url, "-o", os.DevNull, url+"again")
 	require.Equal(t, "200 1048576200 1048576", out)
-	r = s.stop(t)
+	r = stopIdle(t, lab, s)
 	require.Equal(t, 1, num(t, r, "handshakes", "accepted"), "the connection is kept")
 	require.Equal(t, 2, num(t, r, "application", "requests"))
 	require.Equal(t, 1, num(t, r, "counters", "done"))

@@ -109,7 +109,9 @@ func fastListener(t *testing.T, lab *dptest.Lab, at string, got *atomic.Int64) {
 func sniff(t *testing.T, lab *dptest.Lab) (stop func() func(filter string, fields ...string) string) {
 	t.Helper()
 	pcap := filepath.Join(t.TempDir(), "peer.pcap")
-	dump := lab.Start(t, lab.PeerNS, "tcpdump", "-i", lab.PeerIf, "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-w", pcap, "tcp or udp port 9")
+	// Each slot of its ring is as long as a frame may be: of 2 KiB, for frames without offloads, there are
+	// enough in 64 MiB for whatever it has no time for.
+	dump := lab.Start(t, lab.PeerNS, "tcpdump", "-i", lab.PeerIf, "-U", "--immediate-mode", "-s", "2048", "-B", "65536", "-Z", "root", "-w", pcap, "tcp or udp port 9")
 	dump.WaitFor(t, "listening on", patience)
 	return func() func(string, ...string) string {
 		// A frame of our own at the end says that all before it are written.

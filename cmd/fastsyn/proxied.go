@@ -86,7 +86,8 @@ type proxied struct {
 	left    bool      // the worker's: the flow is gone, other than by FINs
 
 	failed failedTask
-	lost   atomic.Bool  // the backend failed, not the client
+	broken atomic.Bool  // it did not end by FINs both ways
+	lost   atomic.Bool  // and that was the backend, not the client
 	halves atomic.Int32 // goroutines that have ended
 	first  [1024]byte   // what an idle backend is read into, so that a chunk is taken when there is text for it
 }
@@ -142,6 +143,7 @@ func (p *proxied) run() {
 func (p *proxied) ended(err error, stop func() bool) {
 	a := p.app
 	if err != nil {
+		p.broken.Store(true)
 		if p.ctx.Err() == nil && p.lost.CompareAndSwap(false, true) {
 			p.post(&p.failed.flowTask, &p.failed)
 		}
@@ -153,7 +155,7 @@ func (p *proxied) ended(err error, stop func() bool) {
 	switch {
 	case p.lost.Load():
 		a.ctr.backendLost.Add(1)
-	case p.ctx.Err() != nil:
+	case p.broken.Load():
 		a.ctr.clientLost.Add(1)
 	default:
 		a.ctr.done.Add(1)

@@ -86,7 +86,7 @@ func idle(t *testing.T, r map[string]any) {
 
 // A program that answers only when its input ends: both directions have an end of their own.
 func TestInterop_ProxyHalfClose(t *testing.T) {
-	interop(t, "nc", "socat")
+	interop(t, "ss", "nc", "socat")
 	lab := dptest.NewLab(t)
 	lab.Start(t, lab.NS, "socat", "-b", "65536", "TCP-LISTEN:7000,bind=127.0.0.1,fork,reuseaddr", "EXEC:sha256sum")
 	listening(t, lab, 7000)
@@ -96,7 +96,7 @@ func TestInterop_ProxyHalfClose(t *testing.T) {
 	require.Equal(t, sum, strings.Fields(out)[0])
 	out = lab.Exec(t, lab.PeerNS, "sh", "-c", "nc -N "+lab.Addr6.Addr().String()+" 80 </dev/null")
 	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(nil)), strings.Fields(out)[0], "no text at all")
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2, num(t, r, "application", "done"))
 	require.Equal(t, 2, num(t, r, "counters", "done"))
 	require.Equal(t, bulk, num(t, r, "application", "bytes_to_backend"))
@@ -106,7 +106,7 @@ func TestInterop_ProxyHalfClose(t *testing.T) {
 
 // A backend that closes first, and a client that goes on for as long as it likes.
 func TestInterop_ProxyBackendClosesFirst(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	conns := backend(t, lab, 7000)
 	s := serveProxy(t, lab, 7000)
@@ -124,7 +124,7 @@ func TestInterop_ProxyBackendClosesFirst(t *testing.T) {
 	got, err = io.ReadAll(b)
 	require.NoError(t, err)
 	require.Equal(t, "thanks", string(got))
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 1, num(t, r, "application", "done"))
 	require.Equal(t, 1, num(t, r, "counters", "done"))
 	idle(t, r)
@@ -132,7 +132,7 @@ func TestInterop_ProxyBackendClosesFirst(t *testing.T) {
 
 // iperf3 both ways, with its control connection beside the ones that carry text.
 func TestInterop_ProxyIperf3(t *testing.T) {
-	interop(t, "iperf3")
+	interop(t, "ss", "iperf3")
 	lab := dptest.NewLab(t)
 	lab.Start(t, lab.NS, "iperf3", "-s", "-B", "127.0.0.1", "-p", "5201")
 	listening(t, lab, 5201)
@@ -154,14 +154,14 @@ func TestInterop_ProxyIperf3(t *testing.T) {
 		t.Logf("%v: %.0f MB sent, %.0f MB received", more, r.End.Sent.Bytes/1e6, r.End.Received.Bytes/1e6)
 		total += 50 << 20
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.GreaterOrEqual(t, num(t, r, "streams", "bytes_in")+num(t, r, "streams", "bytes_out"), total)
 	require.Equal(t, num(t, r, "application", "flows"), num(t, r, "application", "backend_connected"))
 }
 
 // A session of SSH, whose messages would not survive a byte that is missing, twice or elsewhere.
 func TestInterop_ProxySSH(t *testing.T) {
-	interop(t, "ssh", "sshd")
+	interop(t, "ss", "ssh", "sshd")
 	lab := dptest.NewLab(t)
 	dir := t.TempDir()
 	key, host, config := filepath.Join(dir, "key"), filepath.Join(dir, "host"), filepath.Join(dir, "sshd_config")
@@ -191,7 +191,7 @@ PermitRootLogin prohibit-password
 	require.Equal(t, sum, strings.Fields(out)[0])
 	out = lab.Exec(t, lab.PeerNS, "sh", "-c", ssh+lab.Addr6.Addr().String()+" cat "+file+" </dev/null | sha256sum")
 	require.Equal(t, sum, strings.Fields(out)[0])
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2, num(t, r, "application", "backend_connected"))
 	require.Zero(t, num(t, r, "application", "backend_lost"))
 	idle(t, r)
@@ -199,7 +199,7 @@ PermitRootLogin prohibit-password
 
 // Who does not read holds up the other side, and text that waits is bounded.
 func TestInterop_ProxyBackPressure(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	conns := backend(t, lab, 7000)
 	s := serveProxy(t, lab, 7000, "--send-buffer", "64K", "--rcv-window", "128K")
@@ -229,7 +229,7 @@ func TestInterop_ProxyBackPressure(t *testing.T) {
 			require.ErrorIs(t, err, io.EOF)
 		})
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.LessOrEqual(t, num(t, r, "application", "chunks_from_client_high")*chunkSize, 128<<10+2*chunkSize)
 	require.Equal(t, 2, num(t, r, "application", "done"))
 	idle(t, r)
@@ -237,7 +237,7 @@ func TestInterop_ProxyBackPressure(t *testing.T) {
 
 // Resets pass through, from either side.
 func TestInterop_ProxyResets(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	conns := backend(t, lab, 7000)
 	s := serveProxy(t, lab, 7000)
@@ -265,7 +265,7 @@ func TestInterop_ProxyResets(t *testing.T) {
 			require.True(t, isReset(err), "client resets: %v: %v", client, err)
 		}
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, n, num(t, r, "application", "client_lost"))
 	require.Equal(t, n, num(t, r, "application", "backend_lost"))
 	require.Equal(t, n, num(t, r, "counters", "reset"))
@@ -275,7 +275,7 @@ func TestInterop_ProxyResets(t *testing.T) {
 
 // Without a backend each client is reset, which is counted, and the reason told once.
 func TestInterop_ProxyBackendDown(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t)
 	s := serveProxy(t, lab, 7000)
 	const n = 10
@@ -285,7 +285,7 @@ func TestInterop_ProxyBackendDown(t *testing.T) {
 		_, err := io.ReadAll(c)
 		require.True(t, isReset(err), "%v", err)
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, n, num(t, r, "application", "flows"))
 	require.Equal(t, n, num(t, r, "application", "backend_refused"))
 	require.Equal(t, n, num(t, r, "counters", "aborted"))
@@ -296,7 +296,7 @@ func TestInterop_ProxyBackendDown(t *testing.T) {
 
 // nginx as a backend that wants the header: it logs who the client is.
 func TestInterop_ProxyProtocolNginx(t *testing.T) {
-	interop(t, "nginx", "curl")
+	interop(t, "ss", "nginx", "curl")
 	lab := dptest.NewLab(t)
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o755))
@@ -329,7 +329,7 @@ http {
 	got, err := os.ReadFile(log)
 	require.NoError(t, err)
 	require.Equal(t, want, strings.Split(strings.TrimSpace(string(got)), "\n"))
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, 2, num(t, r, "application", "done"))
 }
 
@@ -394,7 +394,7 @@ func TestInterop_ProxyProtocolFacts(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, c.Close())
 			}
-			r := s.stop(t)
+			r := stopIdle(t, lab, s)
 			require.Equal(t, 2, num(t, r, "application", "backend_connected"))
 		})
 	}
@@ -402,7 +402,7 @@ func TestInterop_ProxyProtocolFacts(t *testing.T) {
 
 // Many clients at once, on two workers.
 func TestInterop_ProxyManyClients(t *testing.T) {
-	interop(t)
+	interop(t, "ss")
 	lab := dptest.NewLab(t, dptest.LabQueues(2))
 	conns := backend(t, lab, 7000)
 	go func() {
@@ -438,7 +438,7 @@ func TestInterop_ProxyManyClients(t *testing.T) {
 	for range n {
 		require.NoError(t, <-done)
 	}
-	r := s.stop(t)
+	r := stopIdle(t, lab, s)
 	require.Equal(t, n, num(t, r, "application", "done"))
 	require.Equal(t, n, num(t, r, "counters", "done"))
 	require.Equal(t, n*size, num(t, r, "streams", "bytes_out"))
