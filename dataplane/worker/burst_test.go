@@ -95,7 +95,7 @@ func TestDAT_015_OneAckForABurst(t *testing.T) {
 	out := r.burst(t, next(&s, "one "), next(&other, "1 "), next(&s, "two "), next(&s, "three "), next(&other, "2 "), next(&s, "four "), tcpFrame(r, s, 0))
 	require.Equal(t, "one 1 two three 2 four ", got)
 	require.Len(t, out, 2, "one ACK each")
-	for i, want := range []*wire.Segment{&s, &other} {
+	for i, want := range []*wire.Segment{&other, &s} { // each in the last frame of its flow
 		p := parse(t, out[i])
 		require.Equal(t, wire.FlagACK, p.Seg.Flags)
 		require.Equal(t, want.RemotePort, p.Seg.LocalPort)
