@@ -198,7 +198,7 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 		"syn_acks_held": c.SynAckHeld, "source_cookies": c.SourceCookies, "under_pressure_now": c.UnderPressure, "queued_now": c.Queued,
 		"attempted": c.Attempted, "connected": c.Connected, "refused": c.Refused, "timed_out": c.TimedOut,
 		"unreachable": c.Unreachable, "attempt_aborted": c.AttemptAborted,
-		"done": c.Done, "reset": c.Reset, "broken": c.Broken, "aborted": c.Aborted,
+		"done": c.Done, "reset": c.Reset, "broken": c.Broken, "aborted": c.Aborted, "exported": c.Exported, "imported": c.Imported,
 		"simultaneous_opens": c.SimultaneousOpens, "syn_retransmissions": c.SynRetrans,
 		"syn_ack_retransmissions": c.SynAckRetrans, "data_retransmissions": c.DataRetrans,
 		"resets_sent": c.ResetsSent, "time_waits": c.TimeWaits, "time_wait_recycled": c.TimeWaitRecycled, "time_wait_reused": c.TimeWaitReused,

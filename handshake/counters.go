@@ -24,9 +24,9 @@ type Counters struct {
 	// Active opens: Attempted = Connected + Refused + TimedOut + Unreachable + AttemptAborted + SYN-SENT now.
 	Attempted, Connected, Refused, TimedOut, Unreachable, AttemptAborted uint64
 
-	// Established flows: Accepted + Connected = Done + Reset + Broken + Aborted + established now.
-	// Broken ran out of retries, Aborted was reset by this side.
-	Done, Reset, Broken, Aborted uint64
+	// Established flows: Accepted + Connected + Imported = Done + Reset + Broken + Aborted + Exported + established now.
+	// Broken ran out of retries, Aborted was reset by this side, Exported and Imported went from one engine to another.
+	Done, Reset, Broken, Aborted, Exported, Imported uint64
 
 	SimultaneousOpens uint64
 	SynRetrans        uint64
@@ -89,6 +89,8 @@ func (c *Counters) Add(o *Counters) {
 	c.Reset += o.Reset
 	c.Broken += o.Broken
 	c.Aborted += o.Aborted
+	c.Exported += o.Exported
+	c.Imported += o.Imported
 	c.SimultaneousOpens += o.SimultaneousOpens
 	c.SynRetrans += o.SynRetrans
 	c.SynAckRetrans += o.SynAckRetrans
@@ -132,8 +134,8 @@ func (c *Counters) Check() string {
 		return "syn-acks + cookies ok = accepted + reset + timed out + replaced + listener closed + evicted + overflow + no room + limited + half-open"
 	case c.Attempted != c.Connected+c.Refused+c.TimedOut+c.Unreachable+c.AttemptAborted+c.Opening:
 		return "attempted = connected + refused + timed out + unreachable + aborted + opening"
-	case c.Accepted+c.Connected != c.Done+c.Reset+c.Broken+c.Aborted+c.EstablishedNow:
-		return "accepted + connected = done + reset + broken + aborted + established now"
+	case c.Accepted+c.Connected+c.Imported != c.Done+c.Reset+c.Broken+c.Aborted+c.Exported+c.EstablishedNow:
+		return "accepted + connected + imported = done + reset + broken + aborted + exported + established now"
 	}
 	return c.FastOpen.check()
 }

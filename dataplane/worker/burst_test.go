@@ -64,3 +64,52 @@ func TestHND_002_ReplyBeforeTheAckOfTheLast(t *testing.T) {
 	r.burst(t, tcpFrame(r, ack, 0))
 	require.Empty(t, r.texts.busy)
 }
+
+// One ACK answers all text of a flow that came in a burst, whatever lies between, and text of ours takes it along; another
+// flow has its own.
+func TestDAT_015_OneAckForABurst(t *testing.T) {
+	r := newRig(t, handshake.Config{MaxFlows: 64})
+	answer := false
+	got := ""
+	app, err := r.AddApp(Callbacks{Data: func(f *Flow, p []byte) {
+		got += string(p)
+		if answer {
+			require.Equal(t, 2, f.Write([]byte("ok")))
+		}
+	}})
+	require.NoError(t, err)
+	require.NoError(t, r.Listen(wire.Addr{}, 80, app))
+	s := r.open(t)
+	other := syn(own4, peer4, 80)
+	other.RemotePort++
+	p := parse(t, r.send(t, tcpFrame(r, other, 0))[0])
+	other.Seq, other.Ack, other.Flags = 1001, p.Seg.Seq+1, wire.FlagACK
+	require.Empty(t, r.burst(t, tcpFrame(r, s, 0), tcpFrame(r, other, 0)))
+
+	next := func(s *wire.Segment, text string) []byte {
+		s.Flags = wire.FlagACK | wire.FlagPSH
+		b := textFrame(r, *s, text)
+		s.Seq += wire.Seq(len(text))
+		return b
+	}
+	out := r.burst(t, next(&s, "one "), next(&other, "1 "), next(&s, "two "), next(&s, "three "), next(&other, "2 "), next(&s, "four "), tcpFrame(r, s, 0))
+	require.Equal(t, "one 1 two three 2 four ", got)
+	require.Len(t, out, 2, "one ACK each")
+	for i, want := range []*wire.Segment{&other, &s} { // each in the last frame of its flow
+		p := parse(t, out[i])
+		require.Equal(t, wire.FlagACK, p.Seg.Flags)
+		require.Equal(t, want.RemotePort, p.Seg.LocalPort)
+		require.Equal(t, want.Seq, p.Seg.Ack)
+		require.Zero(t, p.Seg.Len)
+	}
+	answer = true
+	out = r.burst(t, next(&s, "five "), next(&s, "six "))
+	require.Len(t, out, 1, "the ACK goes with the text")
+	p = parse(t, out[0])
+	require.Equal(t, s.Seq, p.Seg.Ack)
+	require.Equal(t, "okok", string(out[0][p.Data:p.End]))
+	c := r.snapshot()
+	require.Empty(t, c.Check())
+	require.Equal(t, uint64(2), c.Streams.Acks)
+	require.Equal(t, uint64(1), c.Streams.TextOut)
+}
