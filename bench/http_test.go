@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,15 +134,11 @@ func TestHTTPFailures(t *testing.T) {
 		{"reset", func(f *fastsyn.Flow, _ []byte) { f.Abort() }, 1, HTTP{Reset: 20, RequestsSent: 20, Failed: map[string]uint64{"cut": 20}}},
 		{"closes early", send(strings.Replace(good, "\r\n\r", "\r\nConnection: close\r\n\r", 1), shut), 3, HTTP{Short: 20, RequestsSent: 20, Responses: 20}},
 		{"closes early, untold", send(good, shut), 3, HTTP{Short: 20, RequestsSent: 40, Responses: 20, Failed: map[string]uint64{"truncated": 20}}},
-		{"silence", func(*fastsyn.Flow, []byte) {}, 1, HTTP{Pending: 20, RequestsSent: 20, Awaited: 20}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			peer(t, t.Name(), fastsyn.Config{Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{Data: tc.data}}}})
 			c := toPeer(t.Name())
 			c.Scenario, c.Count, c.HTTPRequests, c.HTTPBody, c.Drain = ScenarioHTTP, 20, tc.requests, 5, 10*time.Second
-			if tc.name == "silence" {
-				c.Drain = -1
-			}
 			r := measure(t, c)
 			h := &r.HTTP
 			require.Equal(t, uint64(20), h.Attempted)
@@ -155,6 +153,24 @@ func TestHTTPFailures(t *testing.T) {
 			require.Nil(t, r.Server)
 		})
 	}
+	t.Run("silence", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var asked atomic.Int32
+		peer(t, t.Name(), fastsyn.Config{Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{Data: func(*fastsyn.Flow, []byte) {
+			if asked.Add(1) == 20 {
+				cancel()
+			}
+		}}}}})
+		c := toPeer(t.Name())
+		c.Scenario, c.Concurrency, c.Duration, c.Drain, c.Polling = ScenarioHTTP, 20, time.Hour, -1, "adaptive"
+		r, err := Run(ctx, c, nil)
+		require.NoError(t, err)
+		require.True(t, r.Valid, r.InvalidReason)
+		h := &r.HTTP
+		require.Equal(t, []uint64{20, 20, 20, 20, 0}, []uint64{h.Attempted, h.Pending, h.RequestsSent, h.Awaited, h.Responses})
+		require.Empty(t, h.Failed)
+	})
 	t.Run("refused", func(t *testing.T) {
 		peer(t, t.Name(), fastsyn.Config{})
 		c := toPeer(t.Name())
