@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,15 +24,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/fastsyn/fastsyn"
 	"github.com/fastsyn/fastsyn/bench/http1"
-	_ "github.com/fastsyn/fastsyn/dataplane/afpacket"
 	"github.com/fastsyn/fastsyn/dataplane/dptest"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
-	"github.com/fastsyn/fastsyn/handshake"
 )
 
-// childEnv has the test binary be a server instead: its value is the kind, the address and the
+// childEnv has the test binary be a net/http server instead: its value is the address and the
 // length of the body.
 const childEnv = "FASTSYN_BENCH_SERVER"
 
@@ -50,34 +46,14 @@ func TestMain(m *testing.M) {
 
 // childServer serves until it is interrupted.
 func childServer(args []string) error {
-	size, err := strconv.Atoi(args[2])
+	size, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	body := http1.FixedText(size)
-	if args[0] == "fastsyn" {
-		runtime.GOMAXPROCS(2) // one for the worker, whatever the CPUs
-		web := newHTTPServer(body, 1)
-		ep, err := fastsyn.Open(fastsyn.Config{
-			Port: "afpacket:peer0", Addrs: []string{args[1]}, DAD: -1, Engine: handshake.Config{MaxFlows: 1 << 18},
-			Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: web.callbacks()}},
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Println("listening")
-		<-ctx.Done()
-		ep.Stop()
-		for _, s := range ep.Stats() {
-			if bad := s.Check(); bad != "" {
-				err = errors.Join(err, errors.New(bad))
-			}
-		}
-		return errors.Join(err, ep.Close())
-	}
-	ln, err := net.Listen("tcp", args[1])
+	ln, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
 	}
@@ -114,13 +90,13 @@ const bulkBody = 256 << 20
 var webPairs = []webPair{
 	{name: "bench http, both ends in memory, two cores", client: "fastsyn", body: 1024},
 	{name: "net/http on the kernel <- bench http", server: "net/http", client: "fastsyn", body: 1024, vs: 1},
-	{name: "fastsyn on AF_PACKET <- bench http", server: "fastsyn", client: "fastsyn", body: 1024, vs: 1, want: 2},
+	{name: "fastsyn serve on AF_PACKET <- bench http", server: "fastsyn", client: "fastsyn", body: 1024, vs: 1, want: 2},
 	{name: "net/http on the kernel <- wrk on the kernel", server: "net/http", client: "wrk", body: 1024, vs: 3},
-	{name: "fastsyn on AF_PACKET <- wrk on the kernel", server: "fastsyn", client: "wrk", body: 1024, vs: 3, want: 2},
+	{name: "fastsyn serve on AF_PACKET <- wrk on the kernel", server: "fastsyn", client: "wrk", body: 1024, vs: 3, want: 2},
 	{name: "bulk: bench http, both ends in memory", client: "fastsyn", body: bulkBody, bulk: true, vs: 5},
 	{name: "bulk: iperf3, kernel <- kernel", server: "iperf3", client: "iperf3", bulk: true, vs: 6},
 	{name: "bulk: net/http on the kernel -> bench http", server: "net/http", client: "fastsyn", body: bulkBody, bulk: true, vs: 6},
-	{name: "bulk: fastsyn on AF_PACKET -> bench http", server: "fastsyn", client: "fastsyn", body: bulkBody, bulk: true, vs: 6},
+	{name: "bulk: fastsyn serve on AF_PACKET -> bench http", server: "fastsyn", client: "fastsyn", body: bulkBody, bulk: true, vs: 6},
 }
 
 // BenchmarkHTTPYardstick measures HTTP transactions and the throughput of one flow beside
@@ -222,13 +198,18 @@ func (y *webYard) run(p *webPair) (rate float64, why string) {
 		require.NoError(y.b, json.Unmarshal([]byte(out), &r), out)
 		return r.End.Received.BitsPerSecond / 8, ""
 	}
-	at := net.JoinHostPort(to, "80")
-	if p.server == "fastsyn" {
-		to, at = webServer, webServer+"/24"
-	}
 	self, err := os.Executable()
 	require.NoError(y.b, err)
-	s := y.on(y.lab.PeerNS, y.server, "env", fmt.Sprintf("%s=%s %s %d", childEnv, p.server, at, p.body), self)
+	serve := []string{"env", fmt.Sprintf("%s=%s %d", childEnv, net.JoinHostPort(to, "80"), p.body), self}
+	if p.server == "fastsyn" {
+		to = webServer
+		// Room for the tuples of a client in TIME-WAIT.
+		serve = []string{
+			y.binary, "serve", "--port", "afpacket:" + y.lab.PeerIf, "--addr", to + "/24", "--listen", ":80", "--dad", "0",
+			"--app", "http", "--http-body", strconv.Itoa(p.body), "--max-flows", "262144",
+		}
+	}
+	s := y.on(y.lab.PeerNS, y.server, serve...)
 	s.WaitFor(y.b, "listening", patienceHTTP)
 	if p.client == "wrk" {
 		rate, why = y.wrk(to)
@@ -300,7 +281,7 @@ func (y *webYard) table(results []outcome) string {
 	fmt.Fprintf(&w, "# HTTP: connections a second (open, GET, 200 with 1024 bytes, FIN close), and the throughput of one flow, beside the kernel\n")
 	fmt.Fprintf(&w, "# make bench-http: %d rounds of %v for each pair, interleaved; veth pair, MTU 1500, no offloads; one core a side, which RPS gives what its side receives;\n",
 		*yardRounds, *yardTime)
-	fmt.Fprintf(&w, "# 256 connections in flight, bulk: one, of %s each. net/http: GOMAXPROCS 1, Content-Length set by the handler\n", bytesText(bulkBody))
+	fmt.Fprintf(&w, "# 256 connections in flight, bulk: one, of %s each. fastsyn: serve --app http; net/http: GOMAXPROCS 1, Content-Length set by the handler\n", bytesText(bulkBody))
 	fmt.Fprintf(&w, "# cpu     %s, %d CPUs: server on %d, client on %d; load average before the first round %s\n", h.CPU, h.Cores, y.server, y.client, y.load)
 	fmt.Fprintf(&w, "# kernel  %s    %s    fastsyn %s\n#\n", h.Kernel, h.Go, h.Commit)
 	fmt.Fprintf(&w, "# %-48s %12s %12s %12s %9s  %s\n", "a second", "median", "least", "most", "x kernel", "wanted")

@@ -56,7 +56,7 @@ type Server struct {
 	mem    buffers
 	conns  []*Conn // free ones
 	req    request
-	again  again // what req is, if it is known
+	again  again  // what req is, if it is known
 	path   []byte // decoded
 	ready  [numConns]rendered
 	out    []byte // any other response

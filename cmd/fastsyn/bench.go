@@ -86,7 +86,8 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
 	f.BoolVar(&c.FastOpen, "fastopen", false, "open with text: on the SYN once the peer has given a cookie (RFC 7413)")
 	f.StringVar(&c.Close, "close", "", "how to end a flow: rst (default; skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do; http: always)")
-	f.IntVar(&o.body, "http-body", measure.DefaultHTTPBody, "http: bytes of content in each response (with --connect and unless given, any)")
+	o.body = -1
+	f.Var(sizeFlag{n: &o.body, zero: true}, "http-body", "http: the size of each response (default 1K; with --connect any)")
 	f.IntVar(&c.HTTPRequests, "http-requests", 0, "http: requests on a connection, one after the other (0: 1, which asks the server to close; else the client closes)")
 	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
@@ -128,13 +129,11 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	case c.SYNRetries == 0:
 		c.SYNRetries = -1
 	}
-	if cmd.Flags().Changed("http-body") {
-		if o.body < 0 {
-			return usagef("--http-body %d: want a number of bytes", o.body)
-		}
-		if c.HTTPBody = o.body; o.body == 0 {
-			c.HTTPBody = -1
-		}
+	switch {
+	case o.body > 0:
+		c.HTTPBody = o.body
+	case o.body == 0:
+		c.HTTPBody = -1
 	}
 	if c.Drain < 0 {
 		return usagef("--drain %v: want a time; --no-drain does not wait", c.Drain)

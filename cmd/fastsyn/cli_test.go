@@ -119,6 +119,7 @@ func TestWrongUsage(t *testing.T) {
 		{"bench --scenario http --fastopen", "last ACK"},
 		{"bench --scenario http --close rst", "closed by FIN"},
 		{"bench --scenario http --http-body -1", "want a number of bytes"},
+		{"bench --scenario http --http-body 2G", "at most 1 GiB"},
 		{"bench --http-body 7", "--scenario http"},
 		{"trace --port loop:", "pcap=f.pcap"},
 		{"trace --read a --count -1", "0 for no bound"},
@@ -191,7 +192,7 @@ func TestBenchJSON(t *testing.T) {
 }
 
 func TestBenchHTTP(t *testing.T) {
-	for body, want := range map[string]int{"": 1024, "0": 0, "5000": 5000} {
+	for body, want := range map[string]int{"": 1024, "0": 0, "5K": 5120} {
 		args := []string{"bench", "--scenario", "http", "--count", "500", "--json", "-", "--polling", "adaptive", "--pin", "off", "--http-requests", "2"}
 		if body != "" {
 			args = append(args, "--http-body", body)
