@@ -115,6 +115,10 @@ func BenchmarkHTTPYardstick(b *testing.B) {
 	for round := range *yardRounds {
 		for i := range webPairs {
 			rate, why := y.run(&webPairs[i])
+			if why != "" {
+				why = "; " + why
+			}
+			why = y.cores + why
 			results[i].rates = append(results[i].rates, rate)
 			results[i].why = append(results[i].why, why)
 			b.Logf("round %d: %14s  %s  %s", round+1, webRate(&webPairs[i], rate), webPairs[i].name, why)
@@ -139,6 +143,48 @@ type webYard struct {
 	server, client int // CPUs
 	binary, dir    string
 	load           string
+	cores          string // how busy they were in the last run
+}
+
+// core is the time of a CPU, in ticks (proc_stat(5)).
+type core struct{ busy, all uint64 }
+
+func coreTime(tb testing.TB, cpu int) (c core) {
+	tb.Helper()
+	b, err := os.ReadFile("/proc/stat")
+	require.NoError(tb, err)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if f[0] != "cpu"+strconv.Itoa(cpu) {
+			continue
+		}
+		for i, s := range f[1:9] { // up to steal; guests are in user
+			n, err := strconv.ParseUint(s, 10, 64)
+			require.NoError(tb, err)
+			c.all += n
+			if i != 3 && i != 4 { // idle, iowait
+				c.busy += n
+			}
+		}
+	}
+	return c
+}
+
+// watch takes note of how busy the cores are until the returned function is called.
+func (y *webYard) watch() (done func()) {
+	cpus := [2]int{y.server, y.client}
+	var before [2]core
+	for i, cpu := range cpus {
+		before[i] = coreTime(y.b, cpu)
+	}
+	return func() {
+		var share [2]float64
+		for i, cpu := range cpus {
+			now := coreTime(y.b, cpu)
+			share[i] = 100 * float64(now.busy-before[i].busy) / float64(max(1, now.all-before[i].all))
+		}
+		y.cores = fmt.Sprintf("server's core %.0f %% busy, client's %.0f %%", share[0], share[1])
+	}
 }
 
 // Addresses on the link beside those of the lab, which are for bench and net/http.
@@ -186,7 +232,9 @@ func (y *webYard) run(p *webPair) (rate float64, why string) {
 	case "iperf3":
 		s := y.on(y.lab.PeerNS, y.server, "iperf3", "-s", "-1", "--forceflush")
 		s.WaitFor(y.b, "Server listening", patienceHTTP)
+		done := y.watch()
 		out := y.lab.Exec(y.b, y.lab.NS, "taskset", "-c", strconv.Itoa(y.client), "iperf3", "-c", to, "-R", "-J", "-t", strconv.Itoa(max(1, int(yardTime.Seconds()))))
+		done()
 		require.NoError(y.b, s.Wait(), s.Output())
 		var r struct {
 			End struct {
@@ -234,7 +282,9 @@ func (y *webYard) bench(p *webPair, to string, prefix ...string) (float64, strin
 	if to != "" {
 		args = append(args, "--port", "afpacket:"+y.lab.If, "--addr", y.lab.Addr4.String(), "--connect", net.JoinHostPort(to, "80"), "--dad", "0")
 	}
+	done := y.watch()
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	done()
 	require.NoError(y.b, err, string(out))
 	raw, err := os.ReadFile(file)
 	require.NoError(y.b, err)
@@ -252,8 +302,10 @@ var wrkRate = regexp.MustCompile(`Requests/sec: +([0-9.]+)`)
 
 // wrk runs wrk, which sees responses and knows of no FIN.
 func (y *webYard) wrk(to string) (float64, string) {
+	done := y.watch()
 	out := y.lab.Exec(y.b, y.lab.NS, "taskset", "-c", strconv.Itoa(y.client), "wrk", "-t1", "-c256", "-d", strconv.Itoa(max(1, int(yardTime.Seconds())))+"s",
 		"-H", "Connection: close", "http://"+to+"/")
+	done()
 	m := wrkRate.FindStringSubmatch(out)
 	require.NotNil(y.b, m, out)
 	rate, err := strconv.ParseFloat(m[1], 64)
@@ -300,7 +352,7 @@ func (y *webYard) table(results []outcome) string {
 		}
 		fmt.Fprintf(&w, "%-50s %12s %12s %12s %9s  %s\n", p.name, webRate(&p, o.median()), webRate(&p, slices.Min(o.rates)), webRate(&p, slices.Max(o.rates)), times, wanted)
 	}
-	fmt.Fprintf(&w, "#\n# what limited, by the report nearest to the median\n")
+	fmt.Fprintf(&w, "#\n# what limited, by the run nearest to the median: what the cores did (bench polls, so its core is always busy), and what bench says of itself\n")
 	for i, p := range webPairs {
 		if why := results[i].limiter(); why != "" {
 			fmt.Fprintf(&w, "# %s\n#     %s\n", p.name, why)
