@@ -157,10 +157,12 @@ func (c *crowd) talk(i int, conn *net.TCPConn) (n int64, err error) {
 func (c *crowd) pour(i int, conn *net.TCPConn, enough func()) (n int64, err error) {
 	text := crowdText()
 	begin := i * 997 % len(text)
+	wrote := make(chan error, 1)
 	go func() {
 		for at := begin; ; at = 0 {
 			if _, err := conn.Write(text[at:]); err != nil {
-				return // the reader says why
+				wrote <- err
+				return
 			}
 		}
 	}()
@@ -178,6 +180,9 @@ func (c *crowd) pour(i int, conn *net.TCPConn, enough func()) (n int64, err erro
 			enough()
 		}
 		n += int64(k)
+		if errors.Is(err, io.EOF) { // the kernel tells of a reset once, to the reader or to the writer
+			err = <-wrote
+		}
 		if err != nil {
 			return n, err
 		}
