@@ -13,6 +13,6 @@ func StreamMap(c *flow.Counters) map[string]uint64 {
 		"delayed_acks": c.DelayedAcks, "challenges": c.Challenges, "no_timestamp": c.NoTimestamp, "path_mtus": c.PathMTUs,
 		"black_holes": c.BlackHoles, "soft_errors": c.SoftErrors, "congestion_marks": c.CongestionMarks,
 		"write_no_memory":   c.WriteNoMemory,
-		"blocks_in_use_now": c.BlocksInUse, "blocks_high": c.BlocksHigh, "blocks": c.Blocks, "holding_now": c.Holding, "sending_now": c.Sending,
+		"blocks_in_use_now": c.BlocksInUse, "blocks_high": c.BlocksHigh, "blocks": c.Blocks, "holding_now": c.Holding, "sending_now": c.Sending, "timers_now": c.Timers,
 	}
 }

@@ -153,6 +153,9 @@ func (s *Server) Put(c *Conn) {
 // Idle reports that c has nothing to remember.
 func (c *Conn) Idle() bool { return c.state == reading && len(c.in) == 0 && !c.ends }
 
+// InContent reports that the next text is content of a request.
+func (c *Conn) InContent() bool { return c.state == content || c.state == chunked }
+
 // Action is what the caller has to do after Feed.
 type Action uint8
 

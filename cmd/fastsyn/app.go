@@ -26,6 +26,12 @@ type appSums interface {
 	sums(c *flow.Counters) string
 }
 
+// appSource is an application with work of its own on each worker, such as what is due at a time.
+type appSource interface {
+	// source returns that of a worker; nil: nothing to do.
+	source(worker int) fastsyn.Source
+}
+
 // appEnv is where an application runs.
 type appEnv struct {
 	workers int
@@ -50,7 +56,7 @@ func appKinds() []appKind {
 		{name: "discard", about: "the same, text is counted (RFC 863)", open: openDiscard},
 		{name: "echo", about: "send all text back (RFC 862)", open: openEcho},
 		{name: "echo-once", about: "send the first segment of text back, then close", open: openEchoOnce},
-		{name: "http", about: "answer HTTP/1.1 requests with --http-body bytes, or the files of --http-root", flags: []string{"http-body", "http-root"}, check: checkHTTP, open: openHTTP},
+		{name: "http", about: "answer HTTP/1.1 requests with --http-body bytes, or the files of --http-root", flags: []string{"http-body", "http-root", "http-timeout"}, check: checkHTTP, open: openHTTP},
 		{name: "proxy", arg: "HOST:PORT", about: "join the flow with a connection of the kernel's to HOST:PORT", flags: []string{"proxy-protocol"}, check: checkProxy, open: openProxy},
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/fastsyn/fastsyn/bench/http1"
 	"github.com/fastsyn/fastsyn/dataplane/flow"
@@ -14,6 +15,9 @@ const defaultBody = 1024
 func checkHTTP(o *serveFlags, _ string) error {
 	if o.httpBody > maxFiles {
 		return usagef("--http-body %d: want 0 to %d bytes", o.httpBody, maxFiles)
+	}
+	if d := o.httpTimeout; d != 0 && (d < time.Second || d > 24*time.Hour) {
+		return usagef("--http-timeout %v: want 1s to 24h, or 0 for never", d)
 	}
 	if o.httpRoot != "" && o.httpBody >= 0 {
 		return usagef("--http-body: --http-root %s says what is served; leave one of them out", o.httpRoot)
@@ -30,7 +34,11 @@ func openHTTP(o *serveFlags, _ string, env appEnv) (app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http-root: %w", err)
 	}
-	return newHTTPApp(site, env.workers, http1.Limits{Memory: chunksFor(&o.cfg.Flow) * chunkSize}), nil
+	a := newHTTPApp(site, env.workers, http1.Limits{Memory: chunksFor(&o.cfg.Flow) * chunkSize})
+	if o.httpTimeout > 0 {
+		a.watch(o.httpTimeout)
+	}
+	return a, nil
 }
 
 func (a *httpApp) counts() map[string]uint64 {
@@ -45,6 +53,10 @@ func (a *httpApp) counts() map[string]uint64 {
 		if n > 0 {
 			m["refused_"+strings.ReplaceAll(strings.ToLower(http1.Reason(i).String()), " ", "_")] = n
 		}
+	}
+	for _, h := range a.idle {
+		m["idle_closed"] += h.closed
+		m["stuck_reset"] += h.reset
 	}
 	return m
 }

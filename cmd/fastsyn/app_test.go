@@ -40,6 +40,18 @@ func (p *appPair) Poll(w *fastsyn.Worker, _ int64) int64 {
 	return 0
 }
 
+// appPoll is what the application has to do by itself.
+type appPoll struct{ p *appPair }
+
+func (s appPoll) Poll(w *fastsyn.Worker, now int64) int64 {
+	if a, ok := s.p.app.(appSource); ok {
+		if src := a.source(0); src != nil {
+			return src.Poll(w, now)
+		}
+	}
+	return worker.Never
+}
+
 // newAppPair serves what args, flags of serve, say.
 func newAppPair(t testing.TB, args ...string) *appPair {
 	t.Helper()
@@ -68,7 +80,7 @@ func newAppPair(t testing.TB, args ...string) *appPair {
 		t.Cleanup(func() { require.NoError(t, w.Free()) })
 		return w
 	}
-	p.server = mk(ours, "10.0.0.1/24", o.cfg.Engine, o.cfg.Flow, nil)
+	p.server = mk(ours, "10.0.0.1/24", o.cfg.Engine, o.cfg.Flow, appPoll{p})
 	p.client = mk(theirs, "10.0.0.2/24", handshake.Config{TimeWait: -1}, flow.Config{}, p)
 	kind, arg, err := parseApp(o.app)
 	require.NoError(t, err)

@@ -33,7 +33,10 @@ func httpSite(root string, size int) (*http1.Site, error) {
 }
 
 // httpApp serves a site over HTTP/1.1, with a server for each worker.
-type httpApp struct{ servers []*http1.Server }
+type httpApp struct {
+	servers []*http1.Server
+	idle    []*httpIdle // of each worker; nil: flows may be idle for ever
+}
 
 func newHTTPApp(site *http1.Site, workers int, l http1.Limits) *httpApp {
 	a := &httpApp{}
@@ -43,12 +46,47 @@ func newHTTPApp(site *http1.Site, workers int, l http1.Limits) *httpApp {
 	return a
 }
 
+// watch ends flows that are idle for after.
+func (a *httpApp) watch(after time.Duration) {
+	for _, s := range a.servers {
+		a.idle = append(a.idle, &httpIdle{idleList: newIdleList(after), server: s})
+	}
+}
+
 func (a *httpApp) callbacks() fastsyn.Callbacks {
+	if a.idle == nil {
+		return fastsyn.Callbacks{
+			Data:       func(f *fastsyn.Flow, p []byte) { a.of(f).Data(f, p) },
+			Writable:   func(f *fastsyn.Flow) { a.of(f).Writable(f) },
+			PeerClosed: func(f *fastsyn.Flow) { a.of(f).PeerClosed(f) },
+			Closed:     func(f *fastsyn.Flow, _ handshake.CloseReason) { a.of(f).Closed(f) },
+		}
+	}
 	return fastsyn.Callbacks{
-		Data:       func(f *fastsyn.Flow, p []byte) { a.of(f).Data(f, p) },
-		Writable:   func(f *fastsyn.Flow) { a.of(f).Writable(f) },
+		Established: func(f *fastsyn.Flow) { a.idle[f.Worker().ID()].add(f.ID(), f.Worker().Now()) },
+		Data:        a.data,
+		Writable: func(f *fastsyn.Flow) {
+			a.of(f).Writable(f)
+			a.idle[f.Worker().ID()].touch(f.ID(), f.Worker().Now())
+		},
 		PeerClosed: func(f *fastsyn.Flow) { a.of(f).PeerClosed(f) },
-		Closed:     func(f *fastsyn.Flow, _ handshake.CloseReason) { a.of(f).Closed(f) },
+		Closed: func(f *fastsyn.Flow, _ handshake.CloseReason) {
+			a.of(f).Closed(f)
+			a.idle[f.Worker().ID()].forget(f.ID())
+		},
+	}
+}
+
+// data serves. The end of a head and a piece of content are progress; a piece of a head is none, or a
+// peer could take for ever to send one.
+func (a *httpApp) data(f *fastsyn.Flow, p []byte) {
+	s := a.of(f)
+	n := s.Requests
+	s.Data(f, p)
+	c, ok := f.Value().(*http1.Conn)
+	if s.Requests != n || ok && c.InContent() {
+		w := f.Worker()
+		a.idle[w.ID()].touch(f.ID(), w.Now())
 	}
 }
 

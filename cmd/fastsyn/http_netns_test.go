@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,29 +21,31 @@ import (
 // serveHTTP serves site on lab's interface, in this process, until the test ends.
 func serveHTTP(t *testing.T, lab *dptest.Lab, site *http1.Site, content func(p []byte)) (app *httpApp, stop func()) {
 	t.Helper()
-	notOver(t, "the port is opened here", "net_af_packet", "net_af_xdp")
-	var port dataplane.Port
-	lab.InNS(t, func() {
-		var err error
-		port, err = dataplane.Open(portOf(t, lab, 1))
-		require.NoError(t, err)
-	})
 	app = newHTTPApp(site, 1, http1.Limits{})
 	app.servers[0].Content = content
-	ep, err := fastsyn.Open(fastsyn.Config{
-		Port: portOf(t, lab, 1), Device: port, Addrs: []string{lab.Addr4.String(), lab.Addr6.String()},
-		Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: app.callbacks()}},
-	})
-	require.NoError(t, err)
-	stopped := false
-	stop = func() {
-		if !stopped {
-			stopped = true
-			require.NoError(t, ep.Close())
-		}
-	}
-	t.Cleanup(stop)
+	_, stop = inProcess(t, lab, "", fastsyn.Config{}, app.callbacks())
 	return app, stop
+}
+
+// inProcess opens an endpoint on lab's interface, in this process, until stop or the end of
+// the test; decorators go before its port. Streams to port 80 are those of cb.
+func inProcess(t *testing.T, lab *dptest.Lab, decorators string, cfg fastsyn.Config, cb fastsyn.Callbacks) (ep *fastsyn.Endpoint, stop func()) {
+	t.Helper()
+	notOver(t, "the port is opened here", "net_af_packet", "net_af_xdp")
+	cfg.Port = decorators + portOf(t, lab, 1)
+	lab.InNS(t, func() {
+		var err error
+		cfg.Device, err = dataplane.Open(cfg.Port)
+		require.NoError(t, err)
+	})
+	cfg.Addrs = []string{lab.Addr4.String(), lab.Addr6.String()}
+	cfg.DAD = -1
+	cfg.Listeners = []fastsyn.Listener{{Addr: ":80", Callbacks: cb}}
+	ep, err := fastsyn.Open(cfg)
+	require.NoError(t, err)
+	stop = sync.OnceFunc(func() { require.NoError(t, ep.Close()) })
+	t.Cleanup(stop)
+	return ep, stop
 }
 
 // TestHTTP_DAT_014: curl gets and puts 100 MB over our TCP, with checksums that are equal, and

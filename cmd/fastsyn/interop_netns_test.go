@@ -89,6 +89,9 @@ func build(env string, args ...string) (string, error) {
 }
 
 func TestMain(m *testing.M) {
+	if crowd := os.Getenv(crowdEnv); crowd != "" {
+		os.Exit(runCrowd(crowd))
+	}
 	code := m.Run()
 	for _, dir := range built {
 		_ = os.RemoveAll(dir)

@@ -46,6 +46,7 @@ type appFlags struct {
 	proxyProtocol string
 	httpBody      int // bytes; negative: not given
 	httpRoot      string
+	httpTimeout   time.Duration
 }
 
 func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
@@ -94,6 +95,7 @@ cannot take are dropped and counted, never waited for.
 	o.httpBody = -1
 	f.Var(sizeFlag{n: &o.httpBody, zero: true}, "http-body", "with --app http, the size of each response (default 1K)")
 	f.StringVar(&o.httpRoot, "http-root", "", "with --app http, a directory whose files are served; they are read at the start")
+	f.DurationVar(&o.httpTimeout, "http-timeout", time.Minute, "with --app http, end a flow that for so long sends no request, no content or takes nothing of its response (0: never)")
 	f.StringVar(&o.proxyProtocol, "proxy-protocol", "off", "with --app proxy, tell the backend who the client is and what the handshake found out: off or v2 (docs/serve.md)")
 	f.StringVar(&o.cookies, "cookies", "pressure", "SYN cookies: never, always or pressure (while the half-open table fills)")
 	f.StringVar(&o.secretFile, "secret-file", "", "file with the secret behind cookies and sequence numbers (default: $FASTSYN_SECRET, else random)")
@@ -119,7 +121,7 @@ cannot take are dropped and counted, never waited for.
 		cmd,
 		flagGroup{"Link and addresses", []string{"port", "addr", "gateway", "dad", "vlan-priority"}},
 		flagGroup{"What is accepted", []string{"listen", "app", "max-flows", "time-wait", "fastopen", "fastopen-key-file"}},
-		flagGroup{"Applications (docs/serve.md)", []string{"http-body", "http-root", "proxy-protocol"}},
+		flagGroup{"Applications (docs/serve.md)", []string{"http-body", "http-root", "http-timeout", "proxy-protocol"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{"retry", "syn-ack-retries", "initial-rto", "ecn", "no-timestamps", "no-sack", "no-wscale"}},
 		flagGroup{"Streams (docs/serve.md)", streamFlagNames},
 		flagGroup{"SYN cookies (docs/cookies.md)", []string{"cookies", "secret-file", "cookie-epoch", "high-mark", "low-mark", "min-stay"}},
@@ -291,6 +293,9 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	a, err := o.openApp(o.cfg.Device.Info().Queues, cmd)
 	if err != nil {
 		return errors.Join(err, o.cfg.Device.Close())
+	}
+	if s, ok := a.(appSource); ok {
+		o.cfg.Source = s.source
 	}
 	for _, l := range o.listen {
 		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(a, p), Gate: o.flood.gate})

@@ -20,8 +20,8 @@ type Counters struct {
 	WriteNoMemory uint64
 
 	// Gauges: blocks of text in use, the most there were, and all; flows that hold text behind a hole; flows
-	// that have something queued or in flight.
-	BlocksInUse, BlocksHigh, Blocks, Holding, Sending uint64
+	// that have something queued or in flight; flows whose timer is armed.
+	BlocksInUse, BlocksHigh, Blocks, Holding, Sending, Timers uint64
 }
 
 // Counters returns the totals; gauges are as of now.
@@ -29,6 +29,7 @@ func (t *Table) Counters() Counters {
 	c := t.ctr
 	c.BlocksInUse, c.BlocksHigh, c.Blocks = uint64(t.pool.InUse()), uint64(t.pool.HighMark()), uint64(t.pool.Blocks())
 	c.Holding, c.Sending = uint64(t.reas.Holding()), uint64(t.senders.inUse())
+	c.Timers = uint64(t.wheel.count)
 	return c
 }
 
@@ -75,6 +76,7 @@ func (c *Counters) Add(o *Counters) {
 		{&c.Blocks, o.Blocks},
 		{&c.Holding, o.Holding},
 		{&c.Sending, o.Sending},
+		{&c.Timers, o.Timers},
 	} {
 		*f.to += f.from
 	}

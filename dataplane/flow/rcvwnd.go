@@ -4,9 +4,11 @@ import "github.com/fastsyn/fastsyn/dataplane/wire"
 
 // Acceptable is the table of §3.10.7.4 step 1 (DAT-001) for a segment of n sequence
 // numbers, FIN included, where nxt is RCV.NXT and wnd RCV.WND. A FIN without
-// text at RCV.NXT is acceptable with a closed window too: it needs no room.
+// text at RCV.NXT is acceptable with a closed window too: it needs no room. So is an ACK without
+// text at the right edge (as in Linux): a peer whose text, which is lost, fills
+// the window acknowledges ours from there, and if nobody listened ours would stop as well.
 func Acceptable(nxt wire.Seq, wnd uint32, seq wire.Seq, n uint32, fin bool) bool {
-	if seq == nxt && (n == 0 || n == 1 && fin) {
+	if seq == nxt && (n == 0 || n == 1 && fin) || n == 0 && seq == nxt+wire.Seq(wnd) {
 		return true
 	}
 	if wnd == 0 {

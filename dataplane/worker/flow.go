@@ -50,11 +50,15 @@ type Flow struct {
 }
 
 // Flow returns the flow of an ID that was kept from a callback. It is valid until the next
-// call. All methods of a flow that is gone do nothing and return zero.
+// call. All methods of a flow that is gone do nothing and return zero, but for Tuple and Age, which
+// are right while it is Alive.
 func (w *Worker) Flow(id handshake.FlowID) *Flow {
 	w.byID.w, w.byID.id = w, id
 	return &w.byID
 }
+
+// Alive reports whether the flow is not gone; in TIME-WAIT it is there still.
+func (f *Flow) Alive() bool { return f.w.engine.State(f.id) != handshake.Closed }
 
 // ID names the flow beyond the callback.
 func (f *Flow) ID() handshake.FlowID { return f.id }
