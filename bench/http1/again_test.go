@@ -12,7 +12,7 @@ import (
 // server that has seen none before.
 func TestHeadsAgain(t *testing.T) {
 	site := Fixed("text/plain", []byte("hello"))
-	long := strings.Repeat("a", 2*maxAgain)
+	long := strings.Repeat("a", 2*maxMemo)
 	heads := []string{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -56,7 +56,8 @@ type Server struct {
 	mem    buffers
 	conns  []*Conn // free ones
 	req    request
-	again  again // what req is, if it is known
+	memo   memo // of a head that led to plan
+	plan   plan // for the last complete head
 	path   []byte // decoded
 	ready  [numConns]rendered
 	out    []byte // any other response
@@ -227,7 +228,11 @@ func (s *Server) chunks(c *Conn, p []byte) (n int, act Action) {
 
 // head reads a head that begins with what is kept of it and goes on with p.
 func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
-	if len(c.in) == 0 { // empty lines before the request (RFC 9112 section 2.2)
+	if len(c.in) == 0 {
+		if n = s.memo.begins(p); n > 0 {
+			return n, s.begin(c)
+		}
+		// Empty lines before the request (RFC 9112 section 2.2).
 		for len(p) > n+1 && p[n] == '\r' && p[n+1] == '\n' {
 			n += 2
 		}
@@ -237,11 +242,12 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 		if len(p) == 1 && p[0] == '\r' {
 			return n + 1, s.keep(c, p)
 		}
-		k, why := s.parse(p[:min(len(p), s.limits.Head)])
+		k, why := s.req.parse(p[:min(len(p), s.limits.Head)])
 		switch {
 		case why != OK:
 			return n, s.refuse(c, why)
 		case k > 0:
+			s.decide(p[:k])
 			return n + k, s.begin(c)
 		case len(p) >= s.limits.Head:
 			return n, s.refuse(c, s.tooLong())
@@ -261,10 +267,11 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 	if bytes.IndexByte(p, '\n') < 0 && len(c.in) > 2*maxMethod && len(c.in) < s.limits.Head {
 		return len(p), More
 	}
-	k, why := s.parse(c.in)
+	k, why := s.req.parse(c.in)
 	switch {
 	case why != OK:
 	case k > 0:
+		s.decide(c.in[:k])
 		act = s.begin(c)
 		s.drop(c)
 		return k - old, act
@@ -298,32 +305,58 @@ func (s *Server) tooLong() Reason {
 	return TargetTooLong
 }
 
-// begin chooses the response to the request that was read; it is due when the content is here.
-func (s *Server) begin(c *Conn) Action {
-	r := &s.req
-	s.Requests++
-	c.resp = s.site.choose(r, s.path)
+// plan is what follows a head. It depends on the bytes of the head and the site alone, so that it may be used again.
+type plan struct {
+	resp   response
+	length int64 // of the content
+	next   state // content, chunked, or replying at once
+	expect bool  // 100 Continue is due before the content
+}
+
+// decide makes the plan for the request that was read from head.
+func (s *Server) decide(head []byte) {
+	r, d := &s.req, &s.plan
+	d.resp = s.site.choose(r, s.path)
+	status := d.resp.status()
 	// A client that was promised no 100 may or may not send its content: nobody knows where the next request begins.
-	refused := r.expect && c.resp.status() >= 400 && (r.length > 0 || r.chunked)
+	refused := r.expect && status >= 400 && (r.length > 0 || r.chunked)
 	switch {
-	case !r.persists(r.minor) || r.method == methodConnect || refused || c.resp.status() == 400:
-		c.resp.conn = connCloses
+	case !r.persists(r.minor) || r.method == methodConnect || refused || status == 400:
+		d.resp.conn = connCloses
 	case r.minor == 0:
-		c.resp.conn = connKeeps
+		d.resp.conn = connKeeps
 	default:
-		c.resp.conn = connStays
+		d.resp.conn = connStays
 	}
+	d.next, d.length, d.expect = replying, r.length, r.expect
 	switch {
 	case refused:
-		return s.reply(c)
 	case r.chunked:
-		c.state, c.chunk = chunked, chunks{}
+		d.next = chunked
 	case r.length > 0:
-		c.state, c.body = content, r.length
-	default:
+		d.next = content
+	}
+	if r.secret {
+		s.memo.forget()
+	} else {
+		s.memo.learn(head)
+	}
+}
+
+// begin enters upon the plan: the response is due when the content is here.
+func (s *Server) begin(c *Conn) Action {
+	d := &s.plan
+	s.Requests++
+	c.resp, c.state = d.resp, d.next
+	switch d.next {
+	case content:
+		c.body = d.length
+	case chunked:
+		c.chunk = chunks{}
+	case reading, replying, closing:
 		return s.reply(c)
 	}
-	if r.expect {
+	if d.expect {
 		return Continue
 	}
 	return More
