@@ -56,17 +56,19 @@ type Server struct {
 	mem    buffers
 	conns  []*Conn // free ones
 	req    request
-	memo   memo // of a head that led to plan
-	plan   plan // for the last complete head
-	path   []byte // decoded
-	ready  [numConns]rendered
-	out    []byte // any other response
+	memo   memo               // of a head that led to plan
+	plan   plan               // for the last complete head
+	path   []byte             // decoded
+	fixed  [numConns]rendered // of a fixed site
+	ready  [numConns]rendered // of anything else
+	out    []byte             // any other response
 	now    [len(imfDate)]byte
 	then   [len(imfDate)]byte // the date of a response that is half out
 	unix   int64
 }
 
-// rendered is a whole response as it goes out, as long as its date is right.
+// rendered is a whole response as it goes out, as long as its date is right. That of a fixed site is sent
+// from where it lies and may be on its way for long, so each second has one of its own.
 type rendered struct {
 	entry *entry
 	unix  int64
@@ -123,6 +125,9 @@ const (
 	replying              // the response is chosen; nothing is read
 	closing               // we closed: what comes is discarded
 )
+
+// lingering stands for each connection that we closed and whose peer has sent nothing since. It is shared and not written to.
+var lingering = &Conn{state: closing}
 
 // Get lends a Conn for a connection that has none.
 func (s *Server) Get() *Conn {
@@ -382,7 +387,7 @@ func (s *Server) refuse(c *Conn, why Reason) Action {
 // Response returns the bytes of the response that are still to be sent: text, which is
 // valid until the next call on s and must be copied, and then static, which never changes. Report progress with Sent.
 func (s *Server) Response(c *Conn) (text, static []byte) {
-	text = s.render(c)
+	text, lasts := s.render(c)
 	body := c.resp.content()
 	if c.resp.part == whole && len(body) <= joined {
 		body = nil // in text
@@ -393,11 +398,14 @@ func (s *Server) Response(c *Conn) (text, static []byte) {
 		text, body = nil, body[k:]
 	}
 	c.left = int64(len(text) + len(body))
+	if lasts && len(body) == 0 {
+		return nil, text
+	}
 	return text, body
 }
 
-// render returns the head, with the body if that is short.
-func (s *Server) render(c *Conn) []byte {
+// render returns the head, with the body if that is short. When it lasts, it never changes.
+func (s *Server) render(c *Conn) (text []byte, lasts bool) {
 	o, now := &c.resp, s.now[:]
 	if c.sent == 0 {
 		c.unix = s.unix
@@ -409,10 +417,16 @@ func (s *Server) render(c *Conn) []byte {
 		if body := o.content(); o.part == whole && len(body) <= joined {
 			s.out = append(s.out, body...)
 		}
-		return s.out
+		return s.out, false
 	}
 	r := &s.ready[o.conn]
+	if lasts = o.entry == s.site.fixed; lasts {
+		r = &s.fixed[o.conn]
+	}
 	if r.entry != o.entry || r.unix != s.unix {
+		if lasts {
+			r.text = make([]byte, 0, cap(r.text)) // the old one may be in flight
+		}
 		r.text = o.appendHead(r.text[:0], now)
 		r.head, r.entry, r.unix = len(r.text), o.entry, s.unix
 		if body := o.entry.body; len(body) <= joined {
@@ -420,9 +434,9 @@ func (s *Server) render(c *Conn) []byte {
 		}
 	}
 	if o.head {
-		return r.text[:r.head]
+		return r.text[:r.head], lasts
 	}
-	return r.text
+	return r.text, lasts
 }
 
 // Sent reports that n bytes of what Response returned are with the stream. Done is that all are; closes, that the caller
