@@ -256,6 +256,7 @@ func TestLingering(t *testing.T) {
 	require.Equal(t, Conn{state: closing}, *lingering)
 	end(t, s, &f[0])
 }
+
 // Heads that are equal to the last one, nearly equal, or equal and in pieces mean what they mean to a
 // server that has seen none before.
 func TestHeadsAgain(t *testing.T) {
