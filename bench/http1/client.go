@@ -58,8 +58,8 @@ type Client struct {
 	length  int64
 	mem     buffers
 	free    []*Exchange
-	answer  answer
-	again   again // whose meaning answer is
+	answer  answer // of the last head, as far as it was read
+	memo    memo   // of a head that said answer
 }
 
 // Values of a stream: a request is sent and nothing came; its response is complete, or of no use.

@@ -21,6 +21,7 @@ type request struct {
 	hosts  uint8
 	expect bool // 100-continue
 	lined  bool // the request line was read
+	secret bool // it has what only this client may know
 	path   []byte
 	cond   conditions
 	framing
@@ -220,19 +221,29 @@ func (r *request) field(name, value []byte) Reason {
 			r.cond.once(&r.cond.rang, value)
 		}
 	case len("expect"):
-		if is(name, "expect") && r.minor > 0 {
+		switch {
+		case is(name, "expect") && r.minor > 0:
 			if !is(value, "100-continue") {
 				return BadExpect
 			}
 			r.expect = true
+		case is(name, "cookie"):
+			r.secret = true
 		}
 	case len("if-range"):
 		if is(name, "if-range") {
 			r.cond.once(&r.cond.ifRange, value)
 		}
 	case len("if-none-match"):
-		if is(name, "if-none-match") {
+		switch {
+		case is(name, "if-none-match"):
 			r.cond.once(&r.cond.noneMatch, value)
+		case is(name, "authorization"):
+			r.secret = true
+		}
+	case len("proxy-authorization"):
+		if is(name, "proxy-authorization") {
+			r.secret = true
 		}
 	case len("if-modified-since"):
 		if is(name, "if-modified-since") {

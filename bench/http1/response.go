@@ -109,6 +109,12 @@ func (x *Exchange) feed(c *Client, p []byte) (n int, done bool, why Reason) {
 
 func (x *Exchange) head(c *Client, p []byte) (n int, done bool, why Reason) {
 	old := len(x.in)
+	if old == 0 {
+		if n = c.memo.begins(p); n > 0 {
+			done, why = x.begin(c)
+			return n, done, why
+		}
+	}
 	p = p[:min(len(p), maxAnswer-old)]
 	text := p
 	if old > 0 {
@@ -117,11 +123,13 @@ func (x *Exchange) head(c *Client, p []byte) (n int, done bool, why Reason) {
 		}
 		text = x.in
 	}
-	k, why := c.parse(text)
+	c.memo.forget()
+	k, why := c.answer.parse(text)
 	switch {
 	case why != OK:
 		return 0, true, why
 	case k > 0:
+		c.memo.learn(text[:k])
 		c.mem.put(x.in)
 		x.in = nil
 		done, why = x.begin(c)

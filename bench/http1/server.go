@@ -56,16 +56,19 @@ type Server struct {
 	mem    buffers
 	conns  []*Conn // free ones
 	req    request
-	again  again  // what req is, if it is known
-	path   []byte // decoded
-	ready  [numConns]rendered
-	out    []byte // any other response
+	memo   memo               // of a head that led to plan
+	plan   plan               // for the last complete head
+	path   []byte             // decoded
+	fixed  [numConns]rendered // of a fixed site
+	ready  [numConns]rendered // of anything else
+	out    []byte             // any other response
 	now    [len(imfDate)]byte
 	then   [len(imfDate)]byte // the date of a response that is half out
 	unix   int64
 }
 
-// rendered is a whole response as it goes out, as long as its date is right.
+// rendered is a whole response as it goes out, as long as its date is right. That of a fixed site is sent
+// from where it lies and may be on its way for long, so each second has one of its own.
 type rendered struct {
 	entry *entry
 	unix  int64
@@ -122,6 +125,9 @@ const (
 	replying              // the response is chosen; nothing is read
 	closing               // we closed: what comes is discarded
 )
+
+// lingering stands for each connection that we closed and whose peer has sent nothing since. It is shared and not written to.
+var lingering = &Conn{state: closing}
 
 // Get lends a Conn for a connection that has none.
 func (s *Server) Get() *Conn {
@@ -230,7 +236,11 @@ func (s *Server) chunks(c *Conn, p []byte) (n int, act Action) {
 
 // head reads a head that begins with what is kept of it and goes on with p.
 func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
-	if len(c.in) == 0 { // empty lines before the request (RFC 9112 section 2.2)
+	if len(c.in) == 0 {
+		if n = s.memo.begins(p); n > 0 {
+			return n, s.begin(c)
+		}
+		// Empty lines before the request (RFC 9112 section 2.2).
 		for len(p) > n+1 && p[n] == '\r' && p[n+1] == '\n' {
 			n += 2
 		}
@@ -240,11 +250,12 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 		if len(p) == 1 && p[0] == '\r' {
 			return n + 1, s.keep(c, p)
 		}
-		k, why := s.parse(p[:min(len(p), s.limits.Head)])
+		k, why := s.req.parse(p[:min(len(p), s.limits.Head)])
 		switch {
 		case why != OK:
 			return n, s.refuse(c, why)
 		case k > 0:
+			s.decide(p[:k])
 			return n + k, s.begin(c)
 		case len(p) >= s.limits.Head:
 			return n, s.refuse(c, s.tooLong())
@@ -264,10 +275,11 @@ func (s *Server) head(c *Conn, p []byte) (n int, act Action) {
 	if bytes.IndexByte(p, '\n') < 0 && len(c.in) > 2*maxMethod && len(c.in) < s.limits.Head {
 		return len(p), More
 	}
-	k, why := s.parse(c.in)
+	k, why := s.req.parse(c.in)
 	switch {
 	case why != OK:
 	case k > 0:
+		s.decide(c.in[:k])
 		act = s.begin(c)
 		s.drop(c)
 		return k - old, act
@@ -301,32 +313,58 @@ func (s *Server) tooLong() Reason {
 	return TargetTooLong
 }
 
-// begin chooses the response to the request that was read; it is due when the content is here.
-func (s *Server) begin(c *Conn) Action {
-	r := &s.req
-	s.Requests++
-	c.resp = s.site.choose(r, s.path)
+// plan is what follows a head. It depends on the bytes of the head and the site alone, so that it may be used again.
+type plan struct {
+	resp   response
+	length int64 // of the content
+	next   state // content, chunked, or replying at once
+	expect bool  // 100 Continue is due before the content
+}
+
+// decide makes the plan for the request that was read from head.
+func (s *Server) decide(head []byte) {
+	r, d := &s.req, &s.plan
+	d.resp = s.site.choose(r, s.path)
+	status := d.resp.status()
 	// A client that was promised no 100 may or may not send its content: nobody knows where the next request begins.
-	refused := r.expect && c.resp.status() >= 400 && (r.length > 0 || r.chunked)
+	refused := r.expect && status >= 400 && (r.length > 0 || r.chunked)
 	switch {
-	case !r.persists(r.minor) || r.method == methodConnect || refused || c.resp.status() == 400:
-		c.resp.conn = connCloses
+	case !r.persists(r.minor) || r.method == methodConnect || refused || status == 400:
+		d.resp.conn = connCloses
 	case r.minor == 0:
-		c.resp.conn = connKeeps
+		d.resp.conn = connKeeps
 	default:
-		c.resp.conn = connStays
+		d.resp.conn = connStays
 	}
+	d.next, d.length, d.expect = replying, r.length, r.expect
 	switch {
 	case refused:
-		return s.reply(c)
 	case r.chunked:
-		c.state, c.chunk = chunked, chunks{}
+		d.next = chunked
 	case r.length > 0:
-		c.state, c.body = content, r.length
-	default:
+		d.next = content
+	}
+	if r.secret {
+		s.memo.forget()
+	} else {
+		s.memo.learn(head)
+	}
+}
+
+// begin enters upon the plan: the response is due when the content is here.
+func (s *Server) begin(c *Conn) Action {
+	d := &s.plan
+	s.Requests++
+	c.resp, c.state = d.resp, d.next
+	switch d.next {
+	case content:
+		c.body = d.length
+	case chunked:
+		c.chunk = chunks{}
+	case reading, replying, closing:
 		return s.reply(c)
 	}
-	if r.expect {
+	if d.expect {
 		return Continue
 	}
 	return More
@@ -352,7 +390,7 @@ func (s *Server) refuse(c *Conn, why Reason) Action {
 // Response returns the bytes of the response that are still to be sent: text, which is
 // valid until the next call on s and must be copied, and then static, which never changes. Report progress with Sent.
 func (s *Server) Response(c *Conn) (text, static []byte) {
-	text = s.render(c)
+	text, lasts := s.render(c)
 	body := c.resp.content()
 	if c.resp.part == whole && len(body) <= joined {
 		body = nil // in text
@@ -363,11 +401,14 @@ func (s *Server) Response(c *Conn) (text, static []byte) {
 		text, body = nil, body[k:]
 	}
 	c.left = int64(len(text) + len(body))
+	if lasts && len(body) == 0 {
+		return nil, text
+	}
 	return text, body
 }
 
-// render returns the head, with the body if that is short.
-func (s *Server) render(c *Conn) []byte {
+// render returns the head, with the body if that is short. When it lasts, it never changes.
+func (s *Server) render(c *Conn) (text []byte, lasts bool) {
 	o, now := &c.resp, s.now[:]
 	if c.sent == 0 {
 		c.unix = s.unix
@@ -379,10 +420,16 @@ func (s *Server) render(c *Conn) []byte {
 		if body := o.content(); o.part == whole && len(body) <= joined {
 			s.out = append(s.out, body...)
 		}
-		return s.out
+		return s.out, false
 	}
 	r := &s.ready[o.conn]
+	if lasts = o.entry == s.site.fixed; lasts {
+		r = &s.fixed[o.conn]
+	}
 	if r.entry != o.entry || r.unix != s.unix {
+		if lasts {
+			r.text = make([]byte, 0, cap(r.text)) // the old one may be in flight
+		}
 		r.text = o.appendHead(r.text[:0], now)
 		r.head, r.entry, r.unix = len(r.text), o.entry, s.unix
 		if body := o.entry.body; len(body) <= joined {
@@ -390,9 +437,9 @@ func (s *Server) render(c *Conn) []byte {
 		}
 	}
 	if o.head {
-		return r.text[:r.head]
+		return r.text[:r.head], lasts
 	}
-	return r.text
+	return r.text, lasts
 }
 
 // Sent reports that n bytes of what Response returned are with the stream. Done is that all are; closes, that the caller

@@ -29,6 +29,9 @@ func (s *Server) Data(f Stream, p []byte) {
 	c, had := f.Value().(*Conn)
 	if !had {
 		c = s.Get()
+	} else if c == lingering {
+		c, had = s.Get(), false
+		c.state = closing
 	}
 	rest, alive := p, true
 	if c.state != replying { // else Writable is due, and what is held comes first
@@ -46,11 +49,14 @@ func (s *Server) Data(f Stream, p []byte) {
 			return
 		}
 	}
-	switch idle := c.Idle(); {
-	case idle:
+	switch {
+	case c.Idle():
 		if had {
 			f.SetValue(nil)
 		}
+		s.Put(c)
+	case c.state == closing && c.body == 0 && !c.ends:
+		f.SetValue(lingering)
 		s.Put(c)
 	case !had:
 		f.SetValue(c)
@@ -84,12 +90,15 @@ func (s *Server) Writable(f Stream) {
 // PeerClosed is to be called when the peer will send no more. Responses still go out.
 func (s *Server) PeerClosed(f Stream) {
 	c, ok := f.Value().(*Conn)
-	if !ok {
+	switch {
+	case !ok:
 		f.Close()
-		return
+	case c == lingering:
+		f.SetValue(nil)
+	default:
+		c.ends = true
+		s.ended(f, c)
 	}
-	c.ends = true
-	s.ended(f, c)
 }
 
 // ended forgets a connection with nothing to do, and closes it when the peer has closed.
@@ -113,7 +122,9 @@ func (s *Server) ended(f Stream, c *Conn) {
 func (s *Server) Closed(f Stream) {
 	if c, ok := f.Value().(*Conn); ok {
 		f.SetValue(nil)
-		s.Put(c)
+		if c != lingering {
+			s.Put(c)
+		}
 	}
 }
 

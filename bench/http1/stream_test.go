@@ -115,6 +115,18 @@ func TestNoAllocations(t *testing.T) {
 			})
 		}
 	}
+	t.Run("fixed", func(t *testing.T) {
+		s, f := testServer(Fixed("text/plain", FixedText(1024))), &fake{out: make([]byte, 0, 1<<20)}
+		heads := [][]byte{[]byte(get("")), []byte(get("Connection: close\r\n")), []byte(curlRequest), []byte(browserRequest), []byte(browserRequest)}
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			f.out, f.closed = f.out[:0], false
+			for _, p := range heads {
+				s.Data(f, p)
+				s.Closed(f)
+			}
+		}))
+		require.Positive(t, f.static)
+	})
 	t.Run("blocked", func(t *testing.T) {
 		f := &fake{refuse: true, out: make([]byte, 0, 1<<20)}
 		in := []byte("GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n" + get(""))
@@ -166,20 +178,24 @@ const browserRequest = "GET /a.txt HTTP/1.1\r\nHost: example.com\r\nUser-Agent: 
 func BenchmarkServer(b *testing.B) {
 	fixed, files := Fixed("text/plain", FixedText(1024)), filesSite(b)
 	for _, c := range []struct {
-		name, in string
-		site     *Site
+		name string
+		site *Site
+		in   []string // one after another
 	}{
-		{"request=short/site=fixed", get(""), fixed},
-		{"request=close/site=fixed", get("Connection: close\r\n"), fixed},
-		{"request=curl/site=fixed", curlRequest, fixed},
-		{"request=curl/site=files", curlRequest, files},
-		{"request=browser/site=files", browserRequest, files},
+		{"request=short/site=fixed", fixed, []string{get("")}},
+		{"request=close/site=fixed", fixed, []string{get("Connection: close\r\n")}},
+		{"request=curl/site=fixed", fixed, []string{curlRequest}},
+		{"request=curl/site=files", files, []string{curlRequest}},
+		{"request=browser/site=files", files, []string{browserRequest}},
+		{"request=alternating-close/site=fixed", fixed, []string{get("Connection: close\r\n"), get("Connection: Close\r\n")}},
+		{"request=alternating-curl/site=files", files, []string{curlRequest, strings.ToUpper(curlRequest)}},
+		{"request=alternating-browser/site=files", files, []string{browserRequest, strings.Replace(browserRequest, "i\r\n", "j\r\n", 1)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s, f, in := testServer(c.site), &sink{}, []byte(c.in)
+			s, f, in := testServer(c.site), &sink{}, [2][]byte{[]byte(c.in[0]), []byte(c.in[len(c.in)-1])}
 			b.ReportAllocs()
-			for b.Loop() {
-				s.Data(f, in)
+			for i := 0; b.Loop(); i++ {
+				s.Data(f, in[i&1])
 				if f.value != nil {
 					s.Closed(f)
 				}
@@ -189,16 +205,27 @@ func BenchmarkServer(b *testing.B) {
 }
 
 func BenchmarkClient(b *testing.B) {
-	f := &fake{room: 1 << 30}
-	s := testServer(Fixed("text/plain", FixedText(1024)))
-	c, err := NewClient("GET", "a", "/", false, 200, 1024)
-	require.NoError(b, err)
-	s.Data(f, c.Request())
-	in, out := f.out, &sink{}
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Send(out)
-		c.Data(out, in)
+	for _, name := range []string{"response=same", "response=alternating"} {
+		b.Run(name, func(b *testing.B) {
+			var in [2][]byte
+			s := testServer(Fixed("text/plain", FixedText(1024)))
+			c, err := NewClient("GET", "a", "/", false, 200, 1024)
+			require.NoError(b, err)
+			for i := range in {
+				f := &fake{}
+				s.Data(f, c.Request())
+				in[i] = f.out
+				if name == "response=alternating" {
+					s.Tick(testTime + 1)
+				}
+			}
+			out := &sink{}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				c.Send(out)
+				c.Data(out, in[i&1])
+			}
+			require.NoError(b, c.Check(0))
+		})
 	}
-	require.NoError(b, c.Check(0))
 }
