@@ -280,10 +280,16 @@ func TestInterop_ProxyBackendDown(t *testing.T) {
 	s := serveProxy(t, lab, 7000)
 	const n = 10
 	for range n {
-		c := dialPeer(t, lab, addr(lab.Addr4, 80))
-		_, _ = c.Write([]byte("anybody there?"))
-		_, err := io.ReadAll(c)
-		require.True(t, isReset(err), "%v", err)
+		lab.InPeerNS(t, func() {
+			c, err := net.DialTimeout("tcp", addr(lab.Addr4, 80), patience)
+			if err == nil { // else the reset came before the program looked at its connection
+				_ = c.SetDeadline(time.Now().Add(patience))
+				_, _ = c.Write([]byte("anybody there?"))
+				_, err = io.ReadAll(c)
+				_ = c.Close()
+			}
+			require.True(t, isReset(err), "%v", err)
+		})
 	}
 	r := stopIdle(t, lab, s)
 	require.Equal(t, n, num(t, r, "application", "flows"))
@@ -402,6 +408,7 @@ func TestInterop_ProxyProtocolFacts(t *testing.T) {
 
 // Many clients at once, on two workers.
 func TestInterop_ProxyManyClients(t *testing.T) {
+	notOver(t, "it wants combined queues, and those of veth are separate ones", "net_af_xdp")
 	interop(t, "ss")
 	lab := dptest.NewLab(t, dptest.LabQueues(2))
 	conns := backend(t, lab, 7000)
