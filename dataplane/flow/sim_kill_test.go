@@ -116,7 +116,7 @@ func TestStreamsTrickle(t *testing.T) {
 	if testing.Short() {
 		flows = 1000
 	}
-	c := simConfig{name: "trickle", seed: 3, flows: flows, every: 100 * time.Microsecond, limit: time.Hour}
+	c := simConfig{name: "trickle", seed: 3, flows: flows, every: time.Second / time.Duration(flows), limit: time.Hour}
 	for i := range c.path {
 		c.path[i] = simPath{delay: 20 * time.Millisecond, jitter: 10 * time.Millisecond, loss: 0.01, tick: time.Millisecond}
 		c.side[i] = simSide{
