@@ -148,7 +148,7 @@ func (c *crowd) talk(i int, conn *net.TCPConn) (n int64, err error) {
 		return n, err
 	}
 	if k, err := conn.Read(got); k != 0 || !errors.Is(err, io.EOF) {
-		return n, fmt.Errorf("after FIN: %d bytes, %v", k, err)
+		return n, fmt.Errorf("after FIN: %d bytes, %w", k, err)
 	}
 	return n, nil
 }
