@@ -308,7 +308,7 @@ func (z *tableFuzzer) segment(p *fuzzPeer) {
 	s := simSegment{seg: wire.Segment{Tuple: p.tup, Flags: flags, Win: []uint16{65535, 0, 1, 1000, 20000, 100, c.wnd, c.wnd + 1}[b&7], TOS: b >> 3 & 3}}
 	s.seg.Seq = z.near(uint32(c.rcvNxt), uint32(c.rcvNxt), uint32(c.rcvNxt), uint32(c.edge), uint32(c.rcvNxt)+1460)
 	if flags&wire.FlagACK != 0 {
-		s.seg.Ack = z.near(uint32(nxt), uint32(nxt), uint32(una), uint32(una)+uint32(c.segment()))
+		s.seg.Ack = z.near(uint32(nxt), uint32(nxt), uint32(una), uint32(una)+c.segment())
 		p.promise(s.seg.Win, s.seg.Ack, p.shift)
 	}
 	if b&32 != 0 && flags&wire.FlagSYN == 0 {
@@ -325,7 +325,7 @@ func (z *tableFuzzer) segment(p *fuzzPeer) {
 		s.seg.Opt.Has |= wire.HasSACK
 		s.n = 1 + int(z.next()&3)
 		for k := range s.n {
-			s.blocks[k].Left = z.near(uint32(una), uint32(una)+uint32(c.segment()), uint32(nxt)-uint32(c.segment()))
+			s.blocks[k].Left = z.near(uint32(una), uint32(una)+c.segment(), uint32(nxt)-c.segment())
 			s.blocks[k].Right = s.blocks[k].Left + z.near(0, c.segment(), uint32(nxt-una))
 		}
 	}
