@@ -332,6 +332,11 @@ func (d *simNode) Closed(id handshake.FlowID, _ uint16, why handshake.CloseReaso
 	e := d.end(id, "Closed")
 	e.closed, e.why = true, why
 	delete(d.ends, id)
+	// Nobody is given up who is there, unless all the probes of keep-alive are lost.
+	if p := e.peer(); why == handshake.ReasonTimedOut && !p.over() && !d.w.muted && !d.t.cfg.KeepAlive {
+		d.tell(p)
+		d.w.fail("node %d: timed out: %+v", d.id, e)
+	}
 	if why == handshake.ReasonDone && !e.released {
 		if !e.peerFIN || !e.closing {
 			d.w.fail("node %d: done before both have closed: %+v", d.id, e)
