@@ -229,7 +229,7 @@ func (a *answer) number(name string) (uint32, bool) {
 func (a *answer) show(c *numbering) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s seq=", flagString(a.flags))
-	if c != nil && c.known {
+	if c != nil && c.known && (a.flags&wire.FlagRST == 0 || a.seq != 0) {
 		fmt.Fprintf(&b, "%d", int32(a.seq-c.iss))
 	} else {
 		fmt.Fprintf(&b, "@%d", a.seq)

@@ -80,30 +80,36 @@ func (r *runner) neighbor(frame []byte, p *wire.Packet) []byte {
 // quiet asks for an echo and takes what comes before its reply: there must be
 // no segment. Whatever an earlier frame caused is sent by then.
 func (r *runner) quiet() error {
+	extra, err := r.answers()
+	if err == nil && extra != nil {
+		err = fmt.Errorf("want silence, got %s", strings.Join(extra, " & "))
+	}
+	return err
+}
+
+// answers asks for an echo and returns the segments that come before its reply.
+func (r *runner) answers() (segments []string, err error) {
 	r.echo++
 	o := outgoing{src: r.link.Peer[r.fam], dst: r.link.Endpoint[r.fam], seg: &Segment{}, fam: r.fam}
 	frame, err := o.echo(&r.link, echoID, r.echo)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := r.sub.Inject(frame); err != nil {
-		return err
+		return nil, err
 	}
-	var extra []string
 	for {
 		a, err := r.next(patience)
 		switch {
-		case errors.Is(err, errEcho) && extra == nil:
-			return nil
 		case errors.Is(err, errEcho):
-			return fmt.Errorf("want silence, got %s", strings.Join(extra, " & "))
+			return segments, nil
 		case err != nil:
-			return err
+			return segments, err
 		case a == nil:
-			return fmt.Errorf("no reply to an echo request within %v", patience)
+			return segments, fmt.Errorf("no reply to an echo request within %v", patience)
 		case r.repeated(a):
 		default:
-			extra = append(extra, r.take(a))
+			segments = append(segments, r.take(a))
 		}
 	}
 }
