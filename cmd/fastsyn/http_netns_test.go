@@ -31,6 +31,13 @@ func serveHTTP(t *testing.T, lab *dptest.Lab, site *http1.Site, content func(p [
 // the test; decorators go before its port. Streams to port 80 are those of cb.
 func inProcess(t *testing.T, lab *dptest.Lab, decorators string, cfg fastsyn.Config, cb fastsyn.Callbacks) (ep *fastsyn.Endpoint, stop func()) {
 	t.Helper()
+	cfg.Listeners = []fastsyn.Listener{{Addr: ":80", Callbacks: cb}}
+	return openHere(t, lab, decorators, cfg)
+}
+
+// openHere is inProcess with the listeners of cfg.
+func openHere(t *testing.T, lab *dptest.Lab, decorators string, cfg fastsyn.Config) (ep *fastsyn.Endpoint, stop func()) {
+	t.Helper()
 	notOver(t, "the port is opened here", "net_af_packet", "net_af_xdp")
 	cfg.Port = decorators + portOf(t, lab, 1)
 	lab.InNS(t, func() {
@@ -40,7 +47,6 @@ func inProcess(t *testing.T, lab *dptest.Lab, decorators string, cfg fastsyn.Con
 	})
 	cfg.Addrs = []string{lab.Addr4.String(), lab.Addr6.String()}
 	cfg.DAD = -1
-	cfg.Listeners = []fastsyn.Listener{{Addr: ":80", Callbacks: cb}}
 	ep, err := fastsyn.Open(cfg)
 	require.NoError(t, err)
 	stop = sync.OnceFunc(func() { require.NoError(t, ep.Close()) })

@@ -336,8 +336,12 @@ func kernelListener(t *testing.T, lab *dptest.Lab, lc *net.ListenConfig, at stri
 	})
 }
 
-func nginx(t *testing.T, lab *dptest.Lab) {
+// nginx serves on port 80 of the peer: "ok" for every path, or what directives say.
+func nginx(t *testing.T, lab *dptest.Lab, directives ...string) {
 	t.Helper()
+	if directives == nil {
+		directives = []string{`return 200 "ok\n";`}
+	}
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o755))
 	conf := filepath.Join(dir, "nginx.conf")
@@ -348,7 +352,7 @@ events { worker_connections 16384; multi_accept on; }
 http {
   access_log off;
   client_body_temp_path `+dir+`; proxy_temp_path `+dir+`; fastcgi_temp_path `+dir+`; uwsgi_temp_path `+dir+`; scgi_temp_path `+dir+`;
-  server { listen 80 backlog=4096; listen [::]:80 backlog=4096; return 200 "ok\n"; }
+  server { listen 80 backlog=4096; listen [::]:80 backlog=4096; `+strings.Join(directives, " ")+` }
 }
 `), 0o644))
 	lab.Exec(t, lab.PeerNS, "sysctl", "-q", "net.core.somaxconn=4096")
