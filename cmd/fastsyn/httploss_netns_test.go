@@ -49,7 +49,7 @@ func behind(t *testing.T, lab *dptest.Lab) string {
 // lost, doubled and put out of order on our side of it, or lost at random in a router.
 func TestHTTP_DAT_014_Loss(t *testing.T) {
 	interop(t, "curl", "iptables", "ethtool")
-	const million = 1_000_000
+	million := large() / 100
 	for _, tc := range []struct {
 		name, wire, router string
 		down, up           int // the kernel sends slowly where much is lost

@@ -51,6 +51,14 @@ func sums(text []byte) http.Handler {
 	return mux
 }
 
+// large is how much text goes each way: 100 MB, and less where the race detector makes it slow.
+func large() int {
+	if raceBuild {
+		return 10_000_000
+	}
+	return 100_000_000
+}
+
 // nobodyLeft waits until no stream is, and requires that they left nothing behind.
 func nobodyLeft(t *testing.T, ep *fastsyn.Endpoint) {
 	t.Helper()
@@ -65,7 +73,7 @@ func nobodyLeft(t *testing.T, ep *fastsyn.Endpoint) {
 // over one connection that is kept, and many small ones.
 func TestInterop_DAT_014_ServeOnOurListener(t *testing.T) {
 	interop(t, "curl", "ab", "wrk")
-	const size = 100_000_000
+	size := large()
 	text := randomText(size)
 	want := fmt.Sprintf("%x", sha256.Sum256(text))
 	lab := dptest.NewLab(t)
@@ -163,7 +171,7 @@ func get(t *testing.T, c *http.Client, url string) []byte {
 // the other side, TLS and HTTP/2 among it.
 func TestInterop_DAT_014_TransportOnOurDialer(t *testing.T) {
 	interop(t, "nginx", "nc")
-	const size = 100_000_000
+	size := large()
 	text := randomText(size)
 	want := fmt.Sprintf("%x", sha256.Sum256(text))
 	small := text[:1000]
