@@ -130,6 +130,7 @@ type Worker struct {
 	now     int64
 	started int64
 	worked  bool // the last round had work
+	sink    byte // see touch
 
 	lastTask int64 // when a task was last run
 
