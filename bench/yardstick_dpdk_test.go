@@ -60,10 +60,16 @@ var pairs = []pair{
 		read:   func(r *Report) float64 { return r.Rate.AnsweredPerS },
 	},
 	{
-		name: "fastsyn serve <- bench handshake, open and RST", want: 3e6, rate: true,
+		name: "fastsyn serve <- bench handshake, open and RST", want: 4e6, rate: true,
 		server: []string{"serve", "--addr", "198.18.0.1/15", "--listen", ":80"},
 		client: []string{"--scenario", "handshake", "--addr", "198.19.255.1/15", "--pool", "198.19.0.0/24", "--connect", "198.18.0.1:80"},
 		read:   func(r *Report) float64 { return r.Rate.HandshakesPerS },
+	},
+	{
+		name: "fastsyn serve --app http <- bench http, transactions of 64 B", want: 2.5e6, rate: true,
+		server: []string{"serve", "--addr", "198.18.0.1/15", "--listen", ":80", "--app", "http", "--http-body", "64", "--time-wait", "0"},
+		client: []string{"--scenario", "http", "--addr", "198.19.255.1/15", "--pool", "198.19.0.0/24", "--connect", "198.18.0.1:80"},
+		read:   func(r *Report) float64 { return r.Rate.TransactionsPerS },
 	},
 }
 
