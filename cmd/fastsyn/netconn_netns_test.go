@@ -200,7 +200,7 @@ func TestInterop_DAT_014_TransportOnOurDialer(t *testing.T) {
 	}
 	t.Run("nginx", func(t *testing.T) {
 		lab := dptest.NewLab(t)
-		root, err := os.MkdirTemp("/tmp", "fastsyn-nginx-") // which its user may read
+		root, err := os.MkdirTemp("/tmp", "fastsyn-nginx-") //nolint:usetesting // the workers of nginx have another user, who cannot enter t.TempDir
 		require.NoError(t, err)
 		defer func() { require.NoError(t, os.RemoveAll(root)) }()
 		require.NoError(t, os.Chmod(root, 0o755))
