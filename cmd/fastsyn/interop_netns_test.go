@@ -592,6 +592,17 @@ func TestInterop_ConntrackAndTshark(t *testing.T) {
 
 	require.NoError(t, dump.Signal(syscall.SIGINT))
 	_ = dump.Wait()
+	noneInvalid(t, lab, "NEW")
+	// Our frames only: once in 65536 the kernel writes a TCP checksum of 0 as 0xffff, which tshark calls wrong.
+	tshark := func(filter string) string { return ours(t, lab, pcap, filter) }
+	require.NotEmpty(t, tshark("tcp.flags.syn == 1 && tcp.flags.ack == 1 && tcp.checksum.status == 1"), "checksums were looked at")
+	require.Empty(t, tshark(`_ws.malformed || _ws.expert.severity == "Error" || tcp.checksum.status == 0 || ip.checksum.status == 0 || icmpv6.checksum.status == 0 || icmp.checksum.status == 0`))
+}
+
+// noneInvalid requires that the rules of the peer's namespace have seen segments in a state, and
+// none that conntrack calls invalid.
+func noneInvalid(t *testing.T, lab *dptest.Lab, state string) {
+	t.Helper()
 	for _, ipt := range []string{"iptables", "ip6tables"} {
 		out := lab.Exec(t, lab.PeerNS, ipt, "-L", "-v", "-x", "-n")
 		seen := 0
@@ -601,22 +612,22 @@ func TestInterop_ConntrackAndTshark(t *testing.T) {
 			case strings.Contains(line, "ctstate INVALID"):
 				require.Equal(t, "0", f[0], out)
 				seen++
-			case strings.Contains(line, "ctstate NEW"):
+			case strings.Contains(line, "ctstate "+state):
 				require.NotEqual(t, "0", f[0], "conntrack was looking: %s", out)
 				seen++
 			}
 		}
 		require.Equal(t, 4, seen, out)
 	}
-	// Our frames only: once in 65536 the kernel writes a TCP checksum of 0 as 0xffff, which tshark calls wrong.
-	tshark := func(filter string) string {
-		out, err := exec.Command("tshark", "-r", pcap, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE",
-			"-Y", "eth.src == "+lab.MAC.String()+" && ("+filter+")").Output()
-		require.NoError(t, err)
-		return string(out)
-	}
-	require.NotEmpty(t, tshark("tcp.flags.syn == 1 && tcp.flags.ack == 1 && tcp.checksum.status == 1"), "checksums were looked at")
-	require.Empty(t, tshark(`_ws.malformed || _ws.expert.severity == "Error" || tcp.checksum.status == 0 || ip.checksum.status == 0 || icmpv6.checksum.status == 0 || icmp.checksum.status == 0`))
+}
+
+// ours returns tshark's lines for our frames in a capture that match a filter.
+func ours(t *testing.T, lab *dptest.Lab, pcap, filter string) string {
+	t.Helper()
+	out, err := exec.Command("tshark", "-r", pcap, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE",
+		"-Y", "eth.src == "+lab.MAC.String()+" && ("+filter+")").Output()
+	require.NoError(t, err)
+	return string(out)
 }
 
 // Peers that leave checksums and segmentation to a NIC that is not there.
