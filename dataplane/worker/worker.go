@@ -331,7 +331,11 @@ func (w *Worker) Run() {
 		}
 	}
 	// From the thread that uses it, so that it lies on the right NUMA node.
-	if err := w.engine.Populate(w.cfg.Net.hasIPv6()); err != nil {
+	err := w.engine.Populate(w.cfg.Net.hasIPv6())
+	if err == nil && w.streams != nil {
+		err = w.streams.Populate()
+	}
+	if err != nil {
 		w.err = fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 		w.endPosts()
 		return
