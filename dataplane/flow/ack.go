@@ -22,6 +22,9 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		return false
 	}
 	x := t.senders.at(c.snd)
+	if c.flags&connFINSent != 0 && s.Ack == x.nxt {
+		return t.allAcked(c, i, n == 0 && s.Flags&wire.FlagFIN == 0)
+	}
 	if closed && opened {
 		x.windowWait = false // what waited for the window begins to wait for more of it
 	}
@@ -70,9 +73,6 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		} else {
 			t.send.release(&x.buf, s.Ack)
 		}
-		if c.flags&connFINSent != 0 && x.una == x.nxt && t.finAcked(c, i) {
-			return true
-		}
 		if c.flags&connWantRoom != 0 && before != x.buf.size && t.roomOf(c, x) >= t.cfg.SendBuffer/2 {
 			t.writable(c, i)
 			if c.state == 0 {
@@ -91,6 +91,22 @@ func (t *Table) acked(c *conn, i uint32, s *wire.Segment, n uint32, blocks []wir
 		}
 	}
 	t.want(c, i)
+	return false
+}
+
+// allAcked takes an ACK of all up to our FIN. Nothing is ever sent again, so what the sender has learnt
+// is of no use. It reports whether the flow ended.
+func (t *Table) allAcked(c *conn, i uint32, pure bool) (over bool) {
+	x := t.senders.at(c.snd)
+	c.sndNxt = x.nxt
+	c.flags = c.flags&^(connPathError|connWantRoom) | connAcked
+	t.releaseSender(c)
+	if t.finAcked(c, i) {
+		return true
+	}
+	if pure {
+		t.schedule(c, i)
+	}
 	return false
 }
 

@@ -389,11 +389,7 @@ const (
 // free returns what c has.
 func (t *Table) free(c *conn, i uint32) {
 	if c.snd != 0 {
-		x := t.senders.at(c.snd)
-		t.runs.clear(&x.scoreboard)
-		t.send.clear(&x.buf)
-		t.senders.put(c.snd)
-		c.snd = 0
+		t.releaseSender(c)
 	}
 	if c.held != 0 {
 		t.reas.Release(&c.held)
@@ -405,4 +401,13 @@ func (t *Table) free(c *conn, i uint32) {
 	c.job, c.state = 0, 0
 	t.ctr.Now--
 	t.ctr.Ended++
+}
+
+// releaseSender returns the sender of c and what is in it.
+func (t *Table) releaseSender(c *conn) {
+	x := t.senders.at(c.snd)
+	t.runs.clear(&x.scoreboard)
+	t.send.clear(&x.buf)
+	t.senders.put(c.snd)
+	c.snd = 0
 }
