@@ -625,6 +625,7 @@ func noneInvalid(t *testing.T, lab *dptest.Lab, state string) {
 func ours(t *testing.T, lab *dptest.Lab, pcap, filter string) string {
 	t.Helper()
 	out, err := exec.Command("tshark", "-r", pcap, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE",
+		"-d", "tcp.port==80,data", // random text is not malformed HTTP
 		"-Y", "eth.src == "+lab.MAC.String()+" && ("+filter+")").Output()
 	require.NoError(t, err)
 	return string(out)

@@ -231,7 +231,8 @@ func TestInterop_ProxyBackPressure(t *testing.T) {
 		})
 	}
 	r := stopIdle(t, lab, s)
-	require.LessOrEqual(t, num(t, r, "application", "chunks_from_client_high")*chunkSize, 128<<10+2*chunkSize)
+	// A window of text, in chunks that were taken before they were full.
+	require.LessOrEqual(t, num(t, r, "application", "chunks_from_client_high")*chunkSize, 2*128<<10)
 	require.Equal(t, 2, num(t, r, "application", "done"))
 	idle(t, r)
 }
