@@ -110,9 +110,10 @@ func TestInterop_DAT_014_TenThousandSlowConnections(t *testing.T) {
 	interop(t)
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
-	n := 10_000
-	if files.Max < uint64(n)+100 {
-		t.Skipf("the hard limit of open files is %d: raise it above %d (ulimit -Hn)", files.Max, n+100)
+	const n = 10_000
+	if files.Max < n+100 { // root, who runs this, may
+		files.Cur, files.Max = n+100, n+100
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files))
 	}
 	lab := dptest.NewLab(t)
 	e := serveEchoHere(t, lab, fastsyn.Config{})
