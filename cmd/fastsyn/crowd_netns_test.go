@@ -111,9 +111,15 @@ func TestInterop_DAT_014_TenThousandSlowConnections(t *testing.T) {
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
 	const n = 10_000
-	if files.Max < n+100 { // root, who runs this, may
+	if had := files.Max; had < n+100 { // root may raise it, but not in every container
 		files.Cur, files.Max = n+100, n+100
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files))
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+			const unmet = "the hard limit of open files is %d: raise it above %d (ulimit -Hn)"
+			if os.Getenv("FASTSYN_REQUIRE") != "" {
+				t.Fatalf(unmet, had, n+100)
+			}
+			t.Skipf(unmet, had, n+100)
+		}
 	}
 	lab := dptest.NewLab(t)
 	e := serveEchoHere(t, lab, fastsyn.Config{})
