@@ -32,16 +32,7 @@ func (r *run) report() *Report {
 		rep.Connect, rep.PeerMAC = c.Connect, c.PeerMAC
 	}
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
-	switch c.Scenario {
-	case ScenarioSYNFlood:
-		r.reportFlood(rep)
-	case ScenarioEcho:
-		r.reportEcho(rep)
-	case ScenarioHTTP:
-		r.reportHTTP(rep)
-	default:
-		r.reportClients(rep)
-	}
+	c.kind().report(r, rep)
 	r.checkWorkers(rep)
 	r.checkWire(rep)
 	rep.judge()

@@ -14,14 +14,6 @@ import (
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
-// The scenarios.
-const (
-	ScenarioHandshake = "handshake"
-	ScenarioHTTP      = "http"
-	ScenarioSYNFlood  = "syn-flood"
-	ScenarioEcho      = "echo"
-)
-
 // The ways to close a flow once it is established.
 const (
 	CloseRST = "rst"
@@ -46,95 +38,98 @@ const (
 )
 
 // Config describes a run. The zero value is the handshake scenario over an
-// in-memory wire for ten seconds. Field comments name the flag of the command.
+// in-memory wire for ten seconds. The tag of a field is its flag of the command, and its
+// key in scenario files and in the config of a report.
 type Config struct {
 	// Scenario is "handshake" (default), "http", "syn-flood" or "echo". --scenario
-	Scenario string
+	Scenario string `flag:"scenario"`
 	// Port is a port string. Default "loop:". Of a wire within the process
 	// (dataplane.IsWire) both ends are ours, unless Connect says otherwise. --port
-	Port string
+	Port string `flag:"port"`
 	// Connect is the peer as IP:PORT. Empty: a server of our own, at the other end of a wire. --connect
-	Connect string
+	Connect string `flag:"connect"`
 	// PeerMAC is the Ethernet address of a reflector, for echo. Empty: a reflector
 	// of our own, at the other end of a wire. --peer-mac
-	PeerMAC string
+	PeerMAC string `flag:"peer-mac"`
 	// Addrs are own addresses with the prefix of their link, "10.0.0.3/24"; required with Connect. --addr
-	Addrs []string
+	Addrs []string `flag:"addr"`
 	// Pools are prefixes of which every address is a source of ours. The peer
 	// must route them here. --pool
-	Pools []string
+	Pools []string `flag:"pool"`
 	// Gateways are next hops, at most one per family. --gateway
-	Gateways []string
+	Gateways []string `flag:"gateway"`
 	// DAD is how long another host that has one of Addrs may say so (fastsyn.Config.DAD), with
 	// Connect. 0: one second; negative: it is not asked. --dad
-	DAD time.Duration
+	DAD time.Duration `flag:"dad"`
 	// IPv6 uses IPv6 when both ends are ours. --ipv6
-	IPv6 bool
+	IPv6 bool `flag:"ipv6"`
 
 	// Workers is the number of client workers, one per queue of the port. 0: as many
 	// as the port has queues; for a wire one per two CPUs, at least one. --workers
-	Workers int
+	Workers int `flag:"workers"`
 	// Rate is the number of opens (or SYNs, or frames) per second in all, on a fixed
 	// schedule. 0: as fast as possible. --rate
-	Rate float64
+	Rate float64 `flag:"rate"`
 	// Concurrency bounds the flows (or SYNs, or frames) in flight, over all workers.
 	// 0: 256 (syn-flood and echo: 512) per worker. --concurrency
-	Concurrency int
+	Concurrency int `flag:"concurrency"`
 	// Duration bounds the sending time, Count the number of attempts; whichever
 	// comes first. Duration 0: ten seconds, or unbounded with a Count. --duration, --count
-	Duration time.Duration
-	Count    uint64
+	Duration time.Duration `flag:"duration"`
+	Count    uint64        `flag:"count"`
 	// Seed decides source ports and invented sources. 0: a random one, reported. --seed
-	Seed uint64
+	Seed uint64 `flag:"seed"`
 	// FastOpen opens with text: on the SYN once the peer has given a cookie (RFC 7413), at
 	// once behind the handshake until then. Our own server takes it. handshake only. --fastopen
-	FastOpen bool
+	FastOpen bool `flag:"fastopen"`
 	// Close is how an established flow is ended: "rst" (default) or "fin", the only one in http. --close
-	Close string
+	Close string `flag:"close"`
 
 	// HTTPBody is the content of a response, in bytes. 0: 1024 from our own server, of
 	// any length from another one; negative: none. http only, as are the next two. --http-body
-	HTTPBody int
+	HTTPBody int `flag:"http-body"`
 	// HTTPRequests is how many requests go over a connection, one after the other.
 	// Default 1, which asks the server to close. --http-requests
-	HTTPRequests int
+	HTTPRequests int `flag:"http-requests"`
 	// HTTPPath is the target of the requests. Default "/". --http-path
-	HTTPPath string
+	HTTPPath string `flag:"http-path"`
 
 	// Cookies is the policy of our server: "pressure" (default), "never" or
 	// "always" (default in syn-flood). --cookies
-	Cookies string
+	Cookies string `flag:"cookies"`
 	// NoTimestamps, NoSACK and NoWScale leave out options, at both ends when both are ours.
 	// --no-timestamps, --no-sack, --no-wscale
-	NoTimestamps, NoSACK, NoWScale bool
+	NoTimestamps bool `flag:"no-timestamps"`
+	NoSACK       bool `flag:"no-sack"`
+	NoWScale     bool `flag:"no-wscale"`
 	// Retry is the schedule of repeated SYNs and, of our server, SYN-ACKs: as
 	// handshake.ParseRetry reads it. Default "linux", which the next two change. --retry
-	Retry string
+	Retry string `flag:"retry"`
 	// SYNRetries is the number of repeated SYNs: 0 is the default 6, or what Retry has; negative none. --syn-retries
-	SYNRetries int
+	SYNRetries int `flag:"syn-retries"`
 	// InitialRTO is the first retransmission timeout, doubled each time. Default 1 s. --initial-rto
-	InitialRTO time.Duration
+	InitialRTO time.Duration `flag:"initial-rto"`
 	// ECN is "passive" (default), "off" or "on", at both ends when both are ours. --ecn
-	ECN string
+	ECN string `flag:"ecn"`
 	// FailFast ends an attempt at any ICMP error about it, as Linux does. --fail-fast
-	FailFast bool
+	FailFast bool `flag:"fail-fast"`
 	// TimeWait is how long an end of ours keeps the tuple of a flow that it closed
 	// first, by FIN: the client, or in http our server. 0 skips TIME-WAIT, as a load generator may, since ports would run
 	// out (TWT-013). --time-wait
-	TimeWait time.Duration
+	TimeWait time.Duration `flag:"time-wait"`
 	// Drain is how long to wait for what is pending after the last open. 0: 3 s after the
 	// sending time, or, when Count alone ends the run, as long as the retries take (3 s
 	// if the run is stopped); negative: not at all. --drain
-	Drain      time.Duration
-	drainGiven bool // set by normalize
+	Drain      time.Duration `flag:"drain"`
+	drainGiven bool          // set by normalize
 
 	// Pin is "auto" (default): threads are pinned to the CPUs that their port wants,
 	// else to others, when there are enough; or "off". --pin
-	Pin string
+	Pin string `flag:"pin"`
 	// Polling is "auto" (default): busy when there are enough CPUs; "busy" or "adaptive". --polling
-	Polling string
+	Polling string `flag:"polling"`
 	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
-	OwnNetwork bool
+	OwnNetwork bool `flag:"i-own-this-network"`
 }
 
 // FlagError is a setting that cannot be.
@@ -180,25 +175,16 @@ func (c Config) Validate() error {
 func (c Config) normalize() (Config, error) {
 	c.Scenario = cmp.Or(c.Scenario, ScenarioHandshake)
 	c.Port = cmp.Or(c.Port, DefaultPort)
-	if c.Close == "" {
-		c.Close = CloseRST
-		if c.Scenario == ScenarioHTTP {
-			c.Close = CloseFIN
-		}
-	}
 	c.Pin = cmp.Or(c.Pin, "auto")
 	c.Polling = cmp.Or(c.Polling, "auto")
 	c.Retry = cmp.Or(c.Retry, handshake.RetryLinux.String())
 	c.ECN = cmp.Or(c.ECN, handshake.ECNPassive.String())
-	if err := choice("scenario", c.Scenario, ScenarioHandshake, ScenarioHTTP, ScenarioSYNFlood, ScenarioEcho); err != nil {
+	if err := choice("scenario", c.Scenario, scenarioNames()...); err != nil {
 		return c, err
 	}
-	if c.Cookies == "" {
-		c.Cookies = handshake.CookiesPressure.String()
-		if c.Scenario == ScenarioSYNFlood {
-			c.Cookies = handshake.CookiesAlways.String()
-		}
-	}
+	kind := c.kind()
+	c.Close = cmp.Or(c.Close, kind.close, CloseRST)
+	c.Cookies = cmp.Or(c.Cookies, kind.cookies, handshake.CookiesPressure.String())
 	for _, e := range []struct {
 		flag, value string
 		known       []string
@@ -219,10 +205,15 @@ func (c Config) normalize() (Config, error) {
 	if err := c.addressing(); err != nil {
 		return c, err
 	}
-	if err := c.httpSettings(); err != nil {
+	if err := c.noHTTP(); err != nil {
 		return c, err
 	}
-	if c.Scenario == ScenarioEcho {
+	if kind.settings != nil {
+		if err := kind.settings(&c); err != nil {
+			return c, err
+		}
+	}
+	if kind.raw {
 		c.Close, c.Cookies = "", "" // nothing there to close or to accept
 	}
 	if c.Duration == 0 && c.Count == 0 {
@@ -273,18 +264,15 @@ func (c *Config) addressing() error {
 	if err := choice("port", sp.Driver, dataplane.Drivers()...); err != nil {
 		return err
 	}
-	if c.Scenario == ScenarioEcho {
+	kind := c.kind()
+	if kind.raw {
 		return c.echoAddressing(sp)
 	}
 	if c.PeerMAC != "" {
 		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
 	}
-	if c.FastOpen && c.Scenario != ScenarioHandshake {
-		reason := "a " + c.Scenario + " opens no connections"
-		if c.Scenario == ScenarioHTTP {
-			reason = "requests go with the handshake's last ACK"
-		}
-		return flagError("fastopen", "", reason, "leave it out, or use --scenario handshake")
+	if c.FastOpen && kind.refusesText != "" {
+		return flagError("fastopen", "", kind.refusesText, "leave it out, or use --scenario handshake")
 	}
 	if c.Connect == "" {
 		if !dataplane.IsWire(sp) {
@@ -328,7 +316,7 @@ func (c *Config) addressing() error {
 			return flagError("gateway", s, "want an IP address", "for example 10.0.0.1")
 		}
 	}
-	if c.Scenario == ScenarioSYNFlood && !c.OwnNetwork && !ownRange(ap.Addr()) {
+	if kind.spoofs && !c.OwnNetwork && !ownRange(ap.Addr()) {
 		return flagError("connect", c.Connect, "a SYN flood is aimed at private, loopback and benchmark addresses only",
 			"if that network is yours to test, say so with --i-own-this-network")
 	}

@@ -7,16 +7,21 @@ import (
 	"github.com/fastsyn/fastsyn/bench/http1"
 )
 
-// httpSettings checks what only the scenario http has, and fills in its defaults.
-func (c *Config) httpSettings() error {
-	if c.Scenario != ScenarioHTTP {
-		for flag, given := range map[string]bool{"http-body": c.HTTPBody != 0, "http-requests": c.HTTPRequests != 0, "http-path": c.HTTPPath != ""} {
-			if given {
-				return flagError(flag, "", "a "+c.Scenario+" has no requests", "leave it out, or use --scenario http")
-			}
-		}
+// noHTTP refuses settings of requests where there are none.
+func (c *Config) noHTTP() error {
+	if c.Scenario == ScenarioHTTP {
 		return nil
 	}
+	for flag, given := range map[string]bool{"http-body": c.HTTPBody != 0, "http-requests": c.HTTPRequests != 0, "http-path": c.HTTPPath != ""} {
+		if given {
+			return flagError(flag, "", "a "+c.Scenario+" has no requests", "leave it out, or use --scenario http")
+		}
+	}
+	return nil
+}
+
+// httpSettings checks what only the scenario http has, and fills in its defaults.
+func (c *Config) httpSettings() error {
 	if c.HTTPRequests == 0 {
 		c.HTTPRequests = 1
 	}

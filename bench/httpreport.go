@@ -136,8 +136,8 @@ func bytesText(n float64) string {
 	return fmt.Sprintf("%.3g %s", n, [...]string{"B", "kB", "MB", "GB", "TB"}[unit])
 }
 
-// textHTTPSetup is what a set-up line says of the requests.
-func (r *Report) textHTTPSetup() string {
+// setupHTTP is what a set-up line says of the requests.
+func (r *Report) setupHTTP() string {
 	body := "of any length"
 	if r.HTTP.Body >= 0 {
 		body = fmt.Sprintf("of %s bytes", count(uint64(r.HTTP.Body)))

@@ -15,13 +15,10 @@ const (
 
 // limiter says in one sentence what kept the rate from being higher, from the
 // evidence in the report: the first cause that applies, most telling first.
-func limiter(r *Report) string {
-	switch r.Scenario {
-	case ScenarioSYNFlood:
-		return floodLimiter(r)
-	case ScenarioEcho:
-		return echoLimiter(r)
-	}
+func limiter(r *Report) string { return scenarioOf(r.Scenario).limiter(r) }
+
+// clientLimiter is limiter of those that open connections.
+func clientLimiter(r *Report) string {
 	h := &r.Handshakes
 	switch {
 	case h.Attempted == 0:
@@ -52,10 +49,7 @@ func limiter(r *Report) string {
 	case h.TableFull > 0:
 		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))
 	}
-	if r.Scenario == ScenarioHTTP {
-		return workers(r, "transactions")
-	}
-	return workers(r, "opens")
+	return workers(r, scenarioOf(r.Scenario).noun)
 }
 
 // failures are the transactions that went wrong once they were connected.
@@ -151,7 +145,7 @@ func workers(r *Report, what string) string {
 
 func latencyBound(r *Report, evidence, what string) string {
 	mean := r.Latency.Mean
-	if r.Scenario == ScenarioHTTP {
+	if r.HTTP.Total.Count > 0 {
 		mean = r.HTTP.Total.Mean
 	}
 	if mean > 0 {

@@ -44,7 +44,19 @@ type Report struct {
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`
 	Latency         Latency         `json:"latency_ns"`
-	Response        Latency         `json:"response_ns"` // from the intended time; empty without a rate
+	Response        Latency         `json:"response_ns"`      // from the intended time; empty without a rate
+	Retransmitted   Latency         `json:"retransmitted_ns"` // of the established whose SYN was repeated
+	Phases          Phases          `json:"phases_ns"`
+	Population      Population      `json:"population_ns"` // from the intended time, or from the SYN without a schedule
+	// Histograms are those behind the latencies, by the names of their fields without _ns
+	// (latency, response, phases.wait, ...), as HdrHistogram V2 in base64, compressed: any library of it merges them.
+	Histograms map[string]string `json:"histograms"`
+	Intervals  []Interval        `json:"intervals"`
+	Samples    []Sample          `json:"samples"`
+	Path       []Stage           `json:"path"`   // where segments were lost
+	Search     *Search           `json:"search"` // null: none was asked for
+	// Config is what was asked for, by the names of flags, with the seed that was used. --replay runs it again.
+	Config map[string]any `json:"config"`
 
 	Frames  FrameCount        `json:"frames"` // of the client's port
 	Drops   map[string]uint64 `json:"drops"`  // both sides together
@@ -160,6 +172,17 @@ type Side struct {
 	Streams        flow.Counters     `json:"-"`
 	StreamCounters map[string]uint64 `json:"streams"`
 	Memory         string            `json:"memory"`
+	PerWorker      []Share           `json:"per_worker"`
+}
+
+// Share is what one worker of a Side did in the sending time.
+type Share struct {
+	CPU      int     `json:"cpu"`  // that it was pinned to; -1: none
+	Done     uint64  `json:"done"` // of the client: as in Interval; of the server: accepted
+	RxFrames uint64  `json:"rx_frames"`
+	TxFrames uint64  `json:"tx_frames"`
+	Busy     float64 `json:"busy"`
+	Burst    float64 `json:"burst"`
 }
 
 // Equation is a sum that must close: Left = Right.

@@ -112,16 +112,24 @@ func TestProgressLine(t *testing.T) {
 	require.Equal(t, "   3.0s     2,012,345/s  done 6,000,000      failed 12        in flight 256     p50 110µs    p99 2ms     ", p.String())
 }
 
-// kinds walks a decoded JSON value and names the type at each path. Maps of
-// counters are leaves.
+// kinds walks a type and names the kind at each path. Maps are leaves, and what docs/report.md
+// describes in a section of its own.
 func kinds(path string, typ reflect.Type, out map[string]string) {
+	switch typ {
+	case reflect.TypeFor[Latency]():
+		out[path] = "latency"
+		return
+	case reflect.TypeFor[Quantile]():
+		out[path] = "quantile"
+		return
+	}
 	switch typ.Kind() {
 	case reflect.Pointer:
 		kinds(path, typ.Elem(), out)
 	case reflect.Slice:
 		kinds(path+"[]", typ.Elem(), out)
 	case reflect.Map:
-		out[path] = "counters"
+		out[path] = map[reflect.Kind]string{reflect.Uint64: "counters", reflect.String: "strings", reflect.Interface: "settings"}[typ.Elem().Kind()]
 	case reflect.String:
 		out[path] = "string"
 	case reflect.Bool:
@@ -155,12 +163,21 @@ func TestReportIsDocumented(t *testing.T) {
 		_, section, found := strings.Cut(string(doc), "\n## `"+schema+"`")
 		require.True(t, found, schema)
 		section, _, _ = strings.Cut(section, "\n## ")
+		section, _, _ = strings.Cut(section, "\n### `")
 		documented := map[string]string{}
 		for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w+) \\|").FindAllStringSubmatch(section, -1) {
 			require.NotContains(t, documented, m[1])
 			documented[m[1]] = m[2]
 		}
 		require.Equal(t, fields, documented)
+	}
+	for heading, typ := range map[string]reflect.Type{"latency": reflect.TypeFor[Latency](), "quantile": reflect.TypeFor[Quantile]()} {
+		_, section, found := strings.Cut(string(doc), "\n### `"+heading+"`")
+		require.True(t, found, heading)
+		section, _, _ = strings.Cut(section, "\n#")
+		for i := range typ.NumField() {
+			require.Contains(t, section, "| `"+typ.Field(i).Tag.Get("json")+"` |")
+		}
 	}
 }
 
@@ -285,7 +302,7 @@ func TestLimiter(t *testing.T) {
 	} {
 		t.Run("http/"+tc.name, func(t *testing.T) {
 			r := sample()
-			r.Scenario, r.HTTP = ScenarioHTTP, HTTP{Attempted: 11_234_567, Total: Latency{Mean: 300e3}}
+			r.Scenario, r.HTTP = ScenarioHTTP, HTTP{Attempted: 11_234_567, Total: Latency{Count: 1, Mean: 300e3}}
 			r.Handshakes.PortPoolExhausted, r.Handshakes.TableFull = 0, 0
 			tc.change(r)
 			require.Contains(t, limiter(r), tc.want)

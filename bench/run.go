@@ -143,7 +143,7 @@ func (r *run) open(ctx context.Context) error {
 		cfg.Seed = max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
 	}
 	ours := cfg.Connect == "" && cfg.PeerMAC == ""
-	if ours && cfg.Scenario != ScenarioEcho {
+	if ours && !cfg.kind().raw {
 		r.ownAddresses()
 	}
 	sp, err := dataplane.ParseSpec(cfg.Port)
@@ -153,10 +153,7 @@ func (r *run) open(ctx context.Context) error {
 	if err := r.setWorkers(&sp); err != nil {
 		return err
 	}
-	def := DefaultConcurrency
-	if cfg.Scenario == ScenarioSYNFlood || cfg.Scenario == ScenarioEcho {
-		def = DefaultWindow
-	}
+	def := cfg.kind().window
 	var peer dataplane.Spec
 	if ours {
 		if cfg.Concurrency == 0 {
@@ -189,10 +186,7 @@ func (r *run) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if cfg.Scenario == ScenarioEcho {
-		return r.openEcho(ctx, port, info)
-	}
-	return r.openClient(port, info)
+	return cfg.kind().open(r, ctx, port, info)
 }
 
 // ownAddresses are those of both ends of a wire.
@@ -205,7 +199,7 @@ func (r *run) ownAddresses() {
 		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
 		pool = spoof6
 	}
-	if cfg.Scenario == ScenarioSYNFlood {
+	if cfg.kind().spoofs {
 		cfg.Pools = []string{pool}
 	}
 }
@@ -254,7 +248,8 @@ func (r *run) settings(end int) fastsyn.Config {
 }
 
 func (r *run) openServer(device dataplane.Port) error {
-	if r.cfg.Scenario == ScenarioEcho {
+	kind := r.cfg.kind()
+	if kind.raw {
 		r.refl, r.server = startReflectors(device, r.on[1], r.busy)
 		return nil
 	}
@@ -271,11 +266,8 @@ func (r *run) openServer(device dataplane.Port) error {
 	if r.cfg.FastOpen {
 		cb.FastOpen = min(handshake.MaxFastOpen, c.Engine.MaxFlows)
 	}
-	if r.cfg.Scenario == ScenarioHTTP {
-		r.content = http1.FixedText(r.cfg.bodyLen())
-		r.web = newHTTPServer(r.content, r.cfg.Workers)
-		cb = r.web.callbacks()
-		r.timeWait(&c) // it is the first to close
+	if kind.serve != nil {
+		cb = kind.serve(r, &c)
 	}
 	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb}}
 	ep, err := fastsyn.Open(c)
@@ -286,7 +278,15 @@ func (r *run) openServer(device dataplane.Port) error {
 	return nil
 }
 
-func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
+// serveHTTP sets our server up for transactions.
+func (r *run) serveHTTP(c *fastsyn.Config) fastsyn.Callbacks {
+	r.content = http1.FixedText(r.cfg.bodyLen())
+	r.web = newHTTPServer(r.content, r.cfg.Workers)
+	r.timeWait(c) // it is the first to close
+	return r.web.callbacks()
+}
+
+func (r *run) openClient(_ context.Context, port dataplane.Port, info dataplane.Info) (err error) {
 	opened := false // then it is the endpoint's to close
 	defer func() {
 		if err != nil && !opened {
@@ -306,12 +306,7 @@ func (r *run) openClient(port dataplane.Port, info dataplane.Info) (err error) {
 	if cfg.FastOpen {
 		c.Engine.FastOpenCache = 1 << 14 // a source address of ours each
 	}
-	if cfg.Scenario == ScenarioSYNFlood {
-		err = r.makeFloods(&c, info)
-	} else {
-		err = r.makeClients(&c, info)
-	}
-	if err != nil {
+	if err = cfg.kind().make(r, &c, info); err != nil {
 		return err
 	}
 	opened = true

@@ -15,18 +15,13 @@ import (
 // WriteText writes the report for people.
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	r.head(&b)
-	switch r.Scenario {
-	case ScenarioSYNFlood:
-		r.textFlood(&b)
-	case ScenarioEcho:
-		r.textEcho(&b)
-	case ScenarioHTTP:
-		r.textHTTP(&b)
-	default:
-		r.textHandshakes(&b)
+	kind := scenarioOf(r.Scenario)
+	if kind == nil {
+		return fmt.Errorf("bench: unknown scenario %q", r.Scenario)
 	}
-	if r.Scenario == ScenarioHTTP {
+	r.head(&b, kind)
+	kind.text(r, &b)
+	if r.HTTP.Requests > 0 {
 		r.latencyLine(&b, "connect", r.Latency)
 		r.latencyLine(&b, "first byte", r.HTTP.FirstByte)
 		r.latencyLine(&b, "total", r.HTTP.Total)
@@ -89,9 +84,9 @@ func (r *Report) textDevice(b *bytes.Buffer) {
 	}
 }
 
-func (r *Report) head(b *bytes.Buffer) {
+func (r *Report) head(b *bytes.Buffer, kind *scenario) {
 	peer := cmp.Or(r.Connect, r.PeerMAC, "own server")
-	if r.Scenario == ScenarioEcho {
+	if kind.raw {
 		peer = cmp.Or(r.PeerMAC, "own reflector")
 	}
 	line(b, "scenario", "%s over %s to %s", r.Scenario, r.Port, peer)
@@ -103,20 +98,22 @@ func (r *Report) head(b *bytes.Buffer) {
 	if r.Pinned {
 		text += ", pinned"
 	}
-	if r.Scenario == ScenarioHandshake {
-		text += ", close by " + strings.ToUpper(r.Close)
-		if r.FastOpen {
-			text += ", Fast Open"
-		}
-	}
-	if r.Scenario == ScenarioHTTP {
-		text += r.textHTTPSetup()
+	if kind.setup != nil {
+		text += kind.setup(r)
 	}
 	if r.Cookies != "" {
 		text += ", cookies " + r.Cookies
 	}
 	line(b, "set-up", "%s, seed %d", text, r.Seed)
 	line(b, "time", "%.3f s sending, %.3f s draining", r.DurationS, r.DrainS)
+}
+
+func (r *Report) setupHandshakes() string {
+	s := ", close by " + strings.ToUpper(r.Close)
+	if r.FastOpen {
+		s += ", Fast Open"
+	}
+	return s
 }
 
 func (r *Report) textHandshakes(b *bytes.Buffer) {

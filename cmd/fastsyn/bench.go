@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,15 +32,7 @@ in-memory wire with real frames and checksums: no root, no set-up. With
 --connect the peer is any TCP server that listens there.
 
 Scenarios:
-  handshake  open a connection, close it at once, by RST or FIN
-  http       open a connection, send a GET with the last ACK of the handshake, verify
-             the response; both sides close by FIN. Our own server by default, any
-             other with --connect.
-  syn-flood  SYNs from invented sources; answers are verified, not completed
-  echo       frames of minimum size to a reflector (fastsyn reflect), every byte
-             verified when they return: the limit of driver and device. Its
-             Ethernet address is given by --peer-mac; it needs no IP addresses.
-
+` + scenarioHelp() + `
 Rates are what happened in the sending time, divided by it; latency is from the
 SYN out to established. docs/report.md describes every field of the report.
 ` + exitHelp,
@@ -69,7 +62,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, &o) },
 	}
 	f, c := cmd.Flags(), &o.cfg
-	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "handshake, http, syn-flood or echo")
+	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "what is done, see above")
 	f.StringVar(&c.Port, "port", measure.DefaultPort, "port to use: loop: (both ends in memory), afpacket:IFACE, impair(...):PORT")
 	f.StringVar(&c.Connect, "connect", "", "peer as IP:PORT, instead of a server of our own")
 	f.StringVar(&c.PeerMAC, "peer-mac", "", "Ethernet address of a reflector, for echo; on a link of two any, such as 02:00:00:00:00:01")
@@ -116,6 +109,21 @@ SYN out to established. docs/report.md describes every field of the report.
 		flagGroup{"Output", []string{"json", "quiet"}},
 	)
 	return cmd
+}
+
+// scenarioHelp lists the scenarios for people.
+func scenarioHelp() string {
+	var b strings.Builder
+	for _, s := range measure.Scenarios() {
+		for i, line := range strings.Split(s.Help, "\n") {
+			name := s.Name
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&b, "  %-13s  %s\n", name, line)
+		}
+	}
+	return b.String()
 }
 
 func runBench(cmd *cobra.Command, o *benchFlags) (err error) {

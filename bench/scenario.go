@@ -1,0 +1,116 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/fastsyn/fastsyn"
+	"github.com/fastsyn/fastsyn/dataplane"
+)
+
+// The scenarios.
+const (
+	ScenarioHandshake = "handshake"
+	ScenarioHTTP      = "http"
+	ScenarioSYNFlood  = "syn-flood"
+	ScenarioEcho      = "echo"
+)
+
+// scenario is what differs between the scenarios. Nothing else asks for their names.
+type scenario struct {
+	name string
+	help string // a line or a few of --help, without the name
+	// close and cookies are the defaults of those settings; window is that of the concurrency, per worker.
+	close, cookies string
+	window         int
+	raw            bool // below TCP: no addresses, no engine
+	spoofs         bool // sends from addresses that are not ours
+	// refusesText is why --fastopen makes no sense here, empty if it does.
+	refusesText string
+
+	// settings checks and completes what only this scenario has. May be nil.
+	settings func(c *Config) error
+	// serve makes the callbacks and settings of our own server. nil: it accepts and closes when the client does.
+	serve func(r *run, c *fastsyn.Config) fastsyn.Callbacks
+	// open starts the client's end; openClient unless it is below TCP.
+	open func(r *run, ctx context.Context, port dataplane.Port, info dataplane.Info) error
+	// make adds a generator per worker to r.gens, and what c needs to run them.
+	make func(r *run, c *fastsyn.Config, info dataplane.Info) error
+
+	report  func(r *run, rep *Report)
+	text    func(rep *Report, b *bytes.Buffer) // the lines between the time and the latency
+	setup   func(rep *Report) string           // what the set-up line says besides; may be nil
+	limiter func(rep *Report) string
+	noun    string // what the rate counts
+}
+
+// scenarios has all of them, in the order of the help text.
+var scenarios []*scenario
+
+func init() {
+	scenarios = []*scenario{
+		{
+			name: ScenarioHandshake, help: "open a connection, close it at once, by RST or FIN",
+			close: CloseRST, cookies: "pressure", window: DefaultConcurrency, noun: "opens",
+			open: (*run).openClient, make: (*run).makeClients,
+			report: (*run).reportClients, text: (*Report).textHandshakes, setup: (*Report).setupHandshakes, limiter: clientLimiter,
+		},
+		{
+			name: ScenarioHTTP, help: `open a connection, send a GET with the last ACK of the handshake, verify
+the response; both sides close by FIN. Our own server by default, any
+other with --connect.`,
+			close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions",
+			refusesText: "requests go with the handshake's last ACK",
+			settings:    (*Config).httpSettings, serve: (*run).serveHTTP,
+			open: (*run).openClient, make: (*run).makeClients,
+			report: (*run).reportHTTP, text: (*Report).textHTTP, setup: (*Report).setupHTTP, limiter: clientLimiter,
+		},
+		{
+			name: ScenarioSYNFlood, help: "SYNs from invented sources; answers are verified, not completed",
+			close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs",
+			refusesText: "a syn-flood opens no connections",
+			open:        (*run).openClient, make: (*run).makeFloods,
+			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
+		},
+		{
+			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte
+verified when they return: the limit of driver and device. Its
+Ethernet address is given by --peer-mac; it needs no IP addresses.`,
+			window: DefaultWindow, raw: true, noun: "frames",
+			open:   (*run).openEcho,
+			report: (*run).reportEcho, text: (*Report).textEcho, limiter: echoLimiter,
+		},
+	}
+}
+
+// ScenarioHelp is a name of a scenario and what it does, in lines.
+type ScenarioHelp struct{ Name, Help string }
+
+// Scenarios lists the scenarios there are.
+func Scenarios() []ScenarioHelp {
+	var out []ScenarioHelp
+	for _, s := range scenarios {
+		out = append(out, ScenarioHelp{s.name, s.help})
+	}
+	return out
+}
+
+func scenarioNames() []string {
+	var out []string
+	for _, s := range scenarios {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// scenarioOf returns the scenario of that name, nil if there is none.
+func scenarioOf(name string) *scenario {
+	if i := slices.IndexFunc(scenarios, func(s *scenario) bool { return s.name == name }); i >= 0 {
+		return scenarios[i]
+	}
+	return nil
+}
+
+// kind is the scenario of a configuration that normalize has seen.
+func (c *Config) kind() *scenario { return scenarioOf(c.Scenario) }
