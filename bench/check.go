@@ -23,6 +23,8 @@ func (r *run) report() *Report {
 	if r.busy {
 		rep.Polling = "busy"
 	}
+	r.asked.Seed = c.Seed
+	rep.Config = r.asked.Settings()
 	rep.Client = r.side(r.client, 0, rep.Drops)
 	if r.server != nil {
 		s := r.side(r.server, 1, rep.Drops)

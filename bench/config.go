@@ -120,7 +120,7 @@ type Config struct {
 	// Drain is how long to wait for what is pending after the last open. 0: 3 s after the
 	// sending time, or, when Count alone ends the run, as long as the retries take (3 s
 	// if the run is stopped); negative: not at all. --drain
-	Drain      time.Duration `flag:"drain"`
+	Drain      time.Duration `flag:"drain,no-drain"`
 	drainGiven bool          // set by normalize
 
 	// Pin is "auto" (default): threads are pinned to the CPUs that their port wants,

@@ -86,8 +86,9 @@ func (f *flood) progress() (done, failed, inflight uint64, lat *latency) {
 
 // run is one Run.
 type run struct {
-	cfg  Config
-	cpus []int
+	cfg   Config
+	asked Config // before defaults
+	cpus  []int
 	placement
 	job    *job
 	gens   []generator
@@ -109,11 +110,12 @@ type run struct {
 // same. An error means that there is nothing to report; a report whose
 // sums do not close has Valid false.
 func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, error) {
+	asked := cfg
 	cfg, err := cfg.normalize()
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, cpus: worker.AllowedCPUs()}
+	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs()}
 	defer r.close()
 	if err := r.open(ctx); err != nil {
 		return nil, err

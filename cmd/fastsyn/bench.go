@@ -21,7 +21,16 @@ type benchFlags struct {
 }
 
 func newBench() *cobra.Command {
-	var o benchFlags
+	cmd := newBenchOf(new(benchFlags))
+	cmd.AddCommand(newCheck("bench", func() (*cobra.Command, func() error) {
+		o := new(benchFlags)
+		cmd := newBenchOf(o)
+		return cmd, func() error { return o.prepare(cmd) }
+	}))
+	return cmd
+}
+
+func newBenchOf(o *benchFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure handshakes per second",
@@ -56,10 +65,14 @@ SYN out to established. docs/report.md describes every field of the report.
   fastsyn bench --scenario echo --port afpacket:veth0 --peer-mac 02:00:00:00:00:01
   fastsyn bench --scenario echo
 
+  # The settings of a file, one of them changed; the run of a report, again.
+  fastsyn bench --config scenario.yaml --rate 5000
+  fastsyn bench --replay report.json
+
   # A bad wire: 5 % loss each way.
   fastsyn bench --port 'impair(loss=5%):loop:' --count 10000`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, &o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd, o) },
 	}
 	f, c := cmd.Flags(), &o.cfg
 	f.StringVar(&c.Scenario, "scenario", measure.ScenarioHandshake, "what is done, see above")
@@ -107,8 +120,9 @@ SYN out to established. docs/report.md describes every field of the report.
 		}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
 		flagGroup{"Output", []string{"json", "quiet"}},
+		flagGroup{"Settings", []string{"config", "replay"}},
 	)
-	return cmd
+	return replayed(configured(profiled(cmd)))
 }
 
 // scenarioHelp lists the scenarios for people.
@@ -126,7 +140,8 @@ func scenarioHelp() string {
 	return b.String()
 }
 
-func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
+// prepare turns the flags into the configuration, and checks it.
+func (o *benchFlags) prepare(cmd *cobra.Command) (err error) {
 	c := &o.cfg
 	if o.retries < 0 {
 		return usagef("--syn-retries %d: want 0 to 30", o.retries)
@@ -160,14 +175,18 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if c.DAD, err = dadGiven(c.DAD); err != nil {
 		return err
 	}
-	if err := c.Validate(); err != nil {
+	return c.Validate()
+}
+
+func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
+	if err := o.prepare(cmd); err != nil {
 		return err
 	}
 	progress := func(p measure.Progress) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), p) }
 	if o.quiet {
 		progress = nil
 	}
-	r, err := measure.Run(cmd.Context(), *c, progress)
+	r, err := measure.Run(cmd.Context(), o.cfg, progress)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestHelpHasExamples(t *testing.T) {
 		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "retry", "ecn", "fail-fast", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
 	} {
-		require.NotNil(t, profiled(newBench()).Flags().Lookup(name), name)
+		require.NotNil(t, newBench().Flags().Lookup(name), name)
 	}
 }
 

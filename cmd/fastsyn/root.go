@@ -47,7 +47,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(profiled(newBench()), profiled(newServe()), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
+	root.AddCommand(newBench(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
 	return root
 }
 
@@ -100,7 +100,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		if f := cmd.Flags().Lookup("fastopen"); f != nil && f.Changed && f.NoOptDefVal == f.Value.String() {
 			return usagef("unexpected argument %q: write --fastopen=%s, with an equals sign, if it is the number of flows", args[0], args[0])
 		}
-		return usagef("unexpected argument %q: everything is given by flags", args[0])
+		var known []string
+		for _, c := range cmd.Commands() {
+			known = append(known, c.Name())
+		}
+		return usagef("unexpected argument %q%s: everything is given by flags", args[0], didYouMean(args[0], cmd.Name()+" ", known))
 	}
 	return nil
 }

@@ -49,7 +49,15 @@ type appFlags struct {
 	httpTimeout   time.Duration
 }
 
-func newServe() *cobra.Command { return newServeOf(new(serveFlags)) }
+func newServe() *cobra.Command {
+	cmd := newServeOf(new(serveFlags))
+	cmd.AddCommand(newCheck("serve", func() (*cobra.Command, func() error) {
+		o := new(serveFlags)
+		cmd := newServeOf(o)
+		return cmd, func() error { return o.prepare(cmd) }
+	}))
+	return cmd
+}
 
 func newServeOf(o *serveFlags) *cobra.Command {
 	cmd := &cobra.Command{
@@ -130,9 +138,9 @@ cannot take are dropped and counted, never waited for.
 			"cookie-limit", "bad-cookies", "reset-limit", "defer-accept", "callback-budget",
 		}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
-		flagGroup{"Run and output", []string{"duration", "print", "quiet", "json"}},
+		flagGroup{"Run and output", []string{"duration", "print", "quiet", "json", "config"}},
 	)
-	return cmd
+	return configured(profiled(cmd))
 }
 
 func (o *serveFlags) check() error {
@@ -258,7 +266,8 @@ func (o *serveFlags) flags() (err error) {
 	return nil
 }
 
-func runServe(cmd *cobra.Command, o *serveFlags) error {
+// prepare checks the flags and turns them into the configuration.
+func (o *serveFlags) prepare(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -268,7 +277,11 @@ func runServe(cmd *cobra.Command, o *serveFlags) error {
 	if err := o.handshakes(cmd.Flags().Changed); err != nil {
 		return err
 	}
-	if err := o.flags(); err != nil {
+	return o.flags()
+}
+
+func runServe(cmd *cobra.Command, o *serveFlags) error {
+	if err := o.prepare(cmd); err != nil {
 		return err
 	}
 	return o.serve(cmd)
