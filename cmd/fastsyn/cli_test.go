@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn"
@@ -34,16 +35,21 @@ func TestHelpHasExamples(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, out, "Examples:")
 	names := []string{}
-	for _, c := range root.Commands() {
-		names = append(names, c.Name())
-		code, out, _ := fastsynCmd(t, c.Name(), "--help")
+	each(root, func(c *cobra.Command) {
+		if !c.HasParent() {
+			return
+		}
+		if c.Parent() == root {
+			names = append(names, c.Name())
+		}
+		code, out, _ := fastsynCmd(t, append(strings.Fields(c.CommandPath())[1:], "--help")...)
 		require.Zero(t, code, c.Name())
 		require.Contains(t, out, "Examples:", c.Name())
-		require.Contains(t, out, "fastsyn "+c.Name(), c.Name())
+		require.Contains(t, out, c.CommandPath(), c.Name())
 		for _, flag := range flagNames(c) {
 			require.Contains(t, out, "--"+flag)
 		}
-	}
+	})
 	require.ElementsMatch(t, []string{"bench", "cookie", "devices", "doctor", "hugepages", "reflect", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",

@@ -17,8 +17,15 @@ type flagGroup struct {
 func groupFlags(cmd *cobra.Command, groups ...flagGroup) {
 	groups = append(groups, flagGroup{"Other", []string{"cpuprofile", "help"}})
 	cmd.SetUsageFunc(func(c *cobra.Command) error {
+		if c != cmd { // a command below it, which has flags of its own
+			return new(cobra.Command).UsageFunc()(c)
+		}
 		w := c.OutOrStderr()
-		_, err := fmt.Fprintf(w, "Usage:\n  %s\n\nExamples:\n%s\n", c.UseLine(), c.Example)
+		use := c.UseLine()
+		for _, sub := range c.Commands() {
+			use += "\n  " + sub.UseLine()
+		}
+		_, err := fmt.Fprintf(w, "Usage:\n  %s\n\nExamples:\n%s\n", use, c.Example)
 		for _, g := range groups {
 			set := (&cobra.Command{}).Flags()
 			set.SortFlags = false
