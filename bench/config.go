@@ -135,6 +135,9 @@ type Config struct {
 	Polling string
 	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
 	OwnNetwork bool
+
+	// Live, if not nil, reads the run from other goroutines. No setting.
+	Live *Live
 }
 
 // FlagError is a setting that cannot be.

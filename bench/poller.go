@@ -188,6 +188,9 @@ func (p *pollers) Port() dataplane.Port { return p.port }
 // Do runs fn on poller i, between two turns.
 func (p *pollers) Do(i int, fn func()) error { return p.all[i].do(fn) }
 
+// Snapshot is what poller i counts: on it, or after its end.
+func (p *pollers) Snapshot(i int) worker.Stats { return p.all[i].snapshot() }
+
 // Stats returns a snapshot of each poller; any goroutine.
 func (p *pollers) Stats() []worker.Stats {
 	out := make([]worker.Stats, len(p.all))
