@@ -330,7 +330,7 @@ func (rep *Report) equation(name string, left, right uint64) {
 
 // checkWorkers adds the sums of each worker, which it checks itself.
 func (r *run) checkWorkers(rep *Report) {
-	for end, name := range []string{"client", "server"} {
+	for end, name := range endNames {
 		for _, s := range r.final[end] {
 			if broken := s.Check(); broken != "" {
 				rep.Equations = append(rep.Equations, Equation{Name: fmt.Sprintf("%s worker %d: %s", name, s.Worker, broken)})

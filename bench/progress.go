@@ -84,7 +84,7 @@ func (m *Meter) Progress(now Snapshot) Progress {
 			delete(p.Drops, name)
 		}
 	}
-	if now.Elapsed > 0 && now.Scenario != "" && len(now.Ends) > 0 && now.Ends[0].Name == "client" {
+	if now.Elapsed > 0 && now.Scenario != "" && len(now.Ends) > 0 && now.Ends[0].Name == endNames[0] {
 		p.Limiter = limiter(now.soFar(&m.first))
 	}
 	m.last = now

@@ -26,6 +26,9 @@ import (
 // settleTime is how long the server of ours gets to take what the client sent last.
 const settleTime = 2 * time.Second
 
+// endNames are those of the ends of a run in reports, metrics and profiles: 0 is the client's.
+var endNames = [2]string{"client", "server"}
+
 // end is one end of a run: an endpoint, or pollers below TCP.
 type end interface {
 	Port() dataplane.Port
@@ -244,7 +247,7 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 // settings are those that both ends have in common; end 0 is the client's.
 func (r *run) settings(end int) fastsyn.Config {
 	// Empty and not nil: nowhere, and not where the port wants.
-	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...), DAD: -1}
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...), DAD: -1, Role: endNames[end]}
 	if end == 0 && r.server == nil { // somebody else may be on the link
 		c.DAD = r.cfg.DAD
 	}
@@ -262,7 +265,7 @@ func (r *run) settings(end int) fastsyn.Config {
 
 func (r *run) openServer(device dataplane.Port) error {
 	if r.cfg.Scenario == ScenarioEcho {
-		r.refl, r.server = startReflectors(device, r.on[1], r.busy)
+		r.refl, r.server = startReflectors(endNames[1], device, r.on[1], r.busy)
 		return nil
 	}
 	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
@@ -431,7 +434,7 @@ func (r *run) openEcho(ctx context.Context, port dataplane.Port, info dataplane.
 			return errStopped
 		}
 	}
-	r.client = startPollers(port, r.on[0], r.busy, func(i int) station { return echoes[i] })
+	r.client = startPollers(endNames[0], port, r.on[0], r.busy, func(i int) station { return echoes[i] })
 	return nil
 }
 

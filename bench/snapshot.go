@@ -155,7 +155,7 @@ func (r *run) snapshot() Snapshot {
 				}
 			})
 		}
-		s.Ends = append(s.Ends, ReadEnd([...]string{"client", "server"}[k], e.Port(), stats))
+		s.Ends = append(s.Ends, ReadEnd(endNames[k], e.Port(), stats))
 	}
 	s.Latencies = all.sum()
 	return s

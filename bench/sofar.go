@@ -9,7 +9,7 @@ func (s *Snapshot) soFar(first *Snapshot) *Report {
 	}
 	for i := range s.Ends {
 		side := s.side(first, i)
-		if s.Ends[i].Name == "server" {
+		if s.Ends[i].Name == endNames[1] {
 			rep.Server = &side
 			continue
 		}
