@@ -94,6 +94,8 @@ type Config struct {
 	// Source and Raw, if set, make the traffic generator of each worker.
 	Source func(worker int) Source
 	Raw    func(worker int) Raw
+	// Role is the label "role" of the workers in CPU profiles, beside "worker", their number. Default "endpoint".
+	Role string
 	// Logger gets what happens on the control path. Nil: nothing.
 	Logger *slog.Logger
 }

@@ -1,6 +1,7 @@
 package fastsyn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		}
 		wc := worker.Config{
 			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Flow: cfg.Flow, Hasher: hasher, Ring: ep.ring,
-			Polling: cfg.Polling, CPU: -1, Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
+			Polling: cfg.Polling, CPU: -1, Role: cmp.Or(cfg.Role, "endpoint"), Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
 		}
 		if i < len(cpus) {
 			wc.CPU = cpus[i]

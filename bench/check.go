@@ -94,7 +94,7 @@ func newSide(workers []worker.Stats, port dataplane.Port) Side {
 // PortDrops returns the frames that a port lost, by reason: those its driver
 // and decorators name, and those in st, the sum of its counters, that are not zero.
 func PortDrops(port dataplane.Port, st *dataplane.Stats) map[string]uint64 {
-	m := map[string]uint64{}
+	m := lostFrames(st)
 	if d, ok := port.(dataplane.DropReporter); ok {
 		for i := range port.Info().Queues {
 			for name, n := range d.Drops(i) {
@@ -102,6 +102,22 @@ func PortDrops(port dataplane.Port, st *dataplane.Stats) map[string]uint64 {
 			}
 		}
 	}
+	return m
+}
+
+// queueDrops is PortDrops of one queue, whose counters are st.
+func queueDrops(port dataplane.Port, i int, st *dataplane.Stats) map[string]uint64 {
+	m := lostFrames(st)
+	if d, ok := port.(dataplane.DropReporter); ok {
+		for name, n := range d.Drops(i) {
+			m[name] += n
+		}
+	}
+	return m
+}
+
+func lostFrames(st *dataplane.Stats) map[string]uint64 {
+	m := map[string]uint64{}
 	for name, n := range map[string]uint64{"tx_ring_full": st.TxFull, "tx_errors": st.TxErrors, "rx_missed": st.RxMissed} {
 		if n > 0 {
 			m[name] += n
@@ -307,7 +323,7 @@ func (rep *Report) equation(name string, left, right uint64) {
 
 // checkWorkers adds the sums of each worker, which it checks itself.
 func (r *run) checkWorkers(rep *Report) {
-	for end, name := range []string{"client", "server"} {
+	for end, name := range endNames {
 		for _, s := range r.final[end] {
 			if broken := s.Check(); broken != "" {
 				rep.Equations = append(rep.Equations, Equation{Name: fmt.Sprintf("%s worker %d: %s", name, s.Worker, broken)})

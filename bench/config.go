@@ -130,6 +130,9 @@ type Config struct {
 	Polling string `flag:"polling"`
 	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
 	OwnNetwork bool `flag:"i-own-this-network"`
+
+	// Live, if not nil, reads the run from other goroutines. No setting.
+	Live *Live
 }
 
 // FlagError is a setting that cannot be.

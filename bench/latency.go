@@ -70,16 +70,3 @@ func summarize(h *hdrhistogram.Histogram) Latency {
 		P50: p[0], P90: p[1], P99: p[2], P999: p[3], Max: h.Max(),
 	}
 }
-
-// since returns what h has more than before, and makes before equal to h.
-func since(h, before *hdrhistogram.Histogram) *hdrhistogram.Histogram {
-	now, old := h.Export(), before.Export()
-	diff := *now
-	diff.Counts = make([]int64, len(now.Counts))
-	for i := range now.Counts {
-		diff.Counts[i] = now.Counts[i] - old.Counts[i]
-	}
-	before.Reset()
-	before.Merge(h)
-	return hdrhistogram.Import(&diff)
-}

@@ -127,6 +127,7 @@ func TestLatency(t *testing.T) {
 	require.Equal(t, int64(0), s.Min)
 	require.InEpsilon(t, maxLatency, s.Max, 0.001)
 	require.Equal(t, int64(6), since(h, old).TotalCount())
+	old.Merge(h)
 	l.record(300)
 	h.Reset()
 	l.copyTo(h)

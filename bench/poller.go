@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +37,7 @@ const (
 // poller is one thread that polls one queue, as dataplane/worker does, for stations.
 type poller struct {
 	id    int
+	role  string // in CPU profiles
 	port  dataplane.Port
 	queue dataplane.Queue
 	st    station
@@ -53,10 +56,10 @@ type poller struct {
 	err  error
 }
 
-func newPoller(port dataplane.Port, id, cpu int, busy bool, st station) *poller {
+func newPoller(role string, port dataplane.Port, id, cpu int, busy bool, st station) *poller {
 	begin := time.Now()
 	return &poller{
-		id: id, port: port, queue: port.Queue(id), st: st, cpu: cpu, busy: busy,
+		id: id, role: role, port: port, queue: port.Queue(id), st: st, cpu: cpu, busy: busy,
 		clock: func() int64 { return 1 + int64(time.Since(begin)) },
 		cmds:  make(chan func(), 16), done: make(chan struct{}),
 	}
@@ -66,6 +69,7 @@ func newPoller(port dataplane.Port, id, cpu int, busy bool, st station) *poller 
 func (p *poller) run() {
 	defer close(p.done)
 	runtime.LockOSThread() // never unlocked: a pinned thread is of no use to others
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("role", p.role, "worker", strconv.Itoa(p.id))))
 	if p.cpu >= 0 {
 		_ = pin(p.cpu) // slower, not wrong
 	}
@@ -167,15 +171,15 @@ type pollers struct {
 }
 
 // startPollers runs the station that station makes for each queue of port, that
-// of queue i on cpus[i]; beyond its length they are not pinned.
-func startPollers(port dataplane.Port, cpus []int, busy bool, make func(i int) station) *pollers {
+// of queue i on cpus[i]; beyond its length they are not pinned. Profiles know them by role.
+func startPollers(role string, port dataplane.Port, cpus []int, busy bool, make func(i int) station) *pollers {
 	p := &pollers{port: port}
 	for i := range port.Info().Queues {
 		cpu := -1
 		if i < len(cpus) {
 			cpu = cpus[i]
 		}
-		p.all = append(p.all, newPoller(port, i, cpu, busy, make(i)))
+		p.all = append(p.all, newPoller(role, port, i, cpu, busy, make(i)))
 	}
 	for _, one := range p.all {
 		go one.run()
@@ -187,6 +191,9 @@ func (p *pollers) Port() dataplane.Port { return p.port }
 
 // Do runs fn on poller i, between two turns.
 func (p *pollers) Do(i int, fn func()) error { return p.all[i].do(fn) }
+
+// Snapshot is what poller i counts: on it, or after its end.
+func (p *pollers) Snapshot(i int) worker.Stats { return p.all[i].snapshot() }
 
 // Stats returns a snapshot of each poller; any goroutine.
 func (p *pollers) Stats() []worker.Stats {

@@ -102,7 +102,7 @@ func Reflect(ctx context.Context, cfg ReflectConfig, progress func(ReflectProgre
 		runtime.GOMAXPROCS(info.Queues + 2)
 		defer runtime.GOMAXPROCS(n)
 	}
-	refl, p := startReflectors(port, at.on[0], at.busy)
+	refl, p := startReflectors("reflector", port, at.on[0], at.busy)
 	if cfg.Ready != nil {
 		cfg.Ready(info)
 	}
@@ -113,9 +113,9 @@ func Reflect(ctx context.Context, cfg ReflectConfig, progress func(ReflectProgre
 }
 
 // startReflectors runs a reflector on each queue of port.
-func startReflectors(port dataplane.Port, cpus []int, busy bool) ([]*reflector, *pollers) {
+func startReflectors(role string, port dataplane.Port, cpus []int, busy bool) ([]*reflector, *pollers) {
 	all := make([]*reflector, port.Info().Queues)
-	p := startPollers(port, cpus, busy, func(i int) station {
+	p := startPollers(role, port, cpus, busy, func(i int) station {
 		all[i] = newReflector(port.Queue(i))
 		return all[i]
 	})

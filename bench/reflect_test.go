@@ -252,7 +252,7 @@ func TestPollerAttaches(t *testing.T) {
 	p := attachPort{inner, &attaching{Queue: inner.Queue(0).(*dptest.Queue)}}
 	turns := 0
 	st := stationFunc(func() { turns++; require.Equal(t, []string{"attach"}, p.q.log) })
-	all := startPollers(p, nil, false, func(int) station { return st })
+	all := startPollers("test", p, nil, false, func(int) station { return st })
 	require.NoError(t, all.Do(0, func() {}))
 	all.Stop()
 	require.Equal(t, []string{"attach", "detach"}, p.q.log)
@@ -260,7 +260,7 @@ func TestPollerAttaches(t *testing.T) {
 	require.NoError(t, all.Err())
 
 	turns, p.q.log, p.q.err = 0, nil, errors.New("no lcore left")
-	all = startPollers(p, nil, false, func(int) station { return st })
+	all = startPollers("test", p, nil, false, func(int) station { return st })
 	require.ErrorIs(t, all.Wait(t.Context()), p.q.err)
 	require.ErrorIs(t, all.Do(0, func() {}), worker.ErrStopped)
 	require.ErrorIs(t, all.Err(), p.q.err)

@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/fastsyn/fastsyn"
 	"github.com/fastsyn/fastsyn/bench/http1"
 	"github.com/fastsyn/fastsyn/dataplane"
@@ -28,22 +26,15 @@ import (
 // settleTime is how long the server of ours gets to take what the client sent last.
 const settleTime = 2 * time.Second
 
-// Progress is the state of a run, once a second.
-type Progress struct {
-	Elapsed  time.Duration // since the first SYN
-	Draining bool
-	PerS     float64 // handshakes (syn-flood: answers) per second, since the last one
-	Done     uint64  // established or answered
-	Failed   uint64
-	InFlight uint64
-	P50, P99 time.Duration // since the last one
-}
+// endNames are those of the ends of a run in reports, metrics and profiles: 0 is the client's.
+var endNames = [2]string{"client", "server"}
 
 // end is one end of a run: an endpoint, or pollers below TCP.
 type end interface {
 	Port() dataplane.Port
 	Stats() []worker.Stats
-	Do(i int, fn func()) error // on worker i
+	Do(i int, fn func()) error   // on worker i
+	Snapshot(i int) worker.Stats // of worker i: on it, or after its end
 	Wait(ctx context.Context) error
 	Stop()
 	Close() error
@@ -54,10 +45,15 @@ type tcpEnd struct{ *fastsyn.Endpoint }
 
 func (e tcpEnd) Do(i int, fn func()) error { return e.Workers()[i].Do(fn) }
 
+func (e tcpEnd) Snapshot(i int) worker.Stats { return e.Workers()[i].Snapshot() }
+
 // generator is what Run needs of a client, a flood or an echo, by way of end.Do.
 type generator interface {
 	life() *lifecycle
 	progress() (done, failed, inflight uint64, lat *latency)
+	// counts and latencies tell a Snapshot the rest; the first of latencies is that of progress.
+	counts(put func(family, outcome string, n uint64))
+	latencies(put func(name string, l *latency))
 }
 
 func (l *lifecycle) life() *lifecycle { return l }
@@ -103,6 +99,10 @@ type run struct {
 	final         [2][]worker.Stats
 	took, drained time.Duration
 	cpu           time.Duration // of the process, in the sending time
+
+	begin time.Time // of the workers
+	stage stage
+	live  *Live
 }
 
 // Run performs a run and reports it. progress, if not nil, is called once a
@@ -115,11 +115,17 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs()}
+	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live}
+	if r.live == nil {
+		r.live = new(Live)
+	}
 	defer r.close()
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
+	r.stage.enter(PhaseResolving)
+	r.live.Attach(r.snapshot)
+	defer r.live.Detach(nil) // before close
 	// Workers that never block must not take the processors of the others.
 	threads := len(r.gens)
 	if r.server != nil {
@@ -132,7 +138,11 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	if err := r.drive(ctx, progress); err != nil {
 		return nil, err
 	}
+	r.live.Detach(nil) // from now on counters are read here
 	r.stop()
+	r.stage.enter(PhaseEnded)
+	last := r.snapshot()
+	r.live.Detach(&last)
 	return r.report(), nil
 }
 
@@ -233,7 +243,7 @@ func (r *run) setWorkers(sp *dataplane.Spec) error {
 // settings are those that both ends have in common; end 0 is the client's.
 func (r *run) settings(end int) fastsyn.Config {
 	// Empty and not nil: nowhere, and not where the port wants.
-	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...), DAD: -1}
+	c := fastsyn.Config{Polling: worker.Adaptive, CPUs: append([]int{}, r.on[end]...), DAD: -1, Role: endNames[end]}
 	if end == 0 && r.server == nil { // somebody else may be on the link
 		c.DAD = r.cfg.DAD
 	}
@@ -252,7 +262,7 @@ func (r *run) settings(end int) fastsyn.Config {
 func (r *run) openServer(device dataplane.Port) error {
 	kind := r.cfg.kind()
 	if kind.raw {
-		r.refl, r.server = startReflectors(device, r.on[1], r.busy)
+		r.refl, r.server = startReflectors(endNames[1], device, r.on[1], r.busy)
 		return nil
 	}
 	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
@@ -421,7 +431,7 @@ func (r *run) openEcho(ctx context.Context, port dataplane.Port, info dataplane.
 			return errStopped
 		}
 	}
-	r.client = startPollers(port, r.on[0], r.busy, func(i int) station { return echoes[i] })
+	r.client = startPollers(endNames[0], port, r.on[0], r.busy, func(i int) station { return echoes[i] })
 	return nil
 }
 
@@ -442,8 +452,8 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	stop := ctx.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	m := newMeter()
-	draining := false
+	var m Meter
+	sending, draining := false, false
 	wait := func(ch <-chan struct{}, timeout <-chan time.Time) (timedOut bool, err error) {
 		for {
 			select {
@@ -461,9 +471,9 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 				if draining { // that is waiting, and no more
 					return true, nil
 				}
-			case now := <-tick.C:
-				if progress != nil && !m.start.IsZero() {
-					progress(r.measure(m, now, draining))
+			case <-tick.C:
+				if progress != nil && sending {
+					progress(m.Progress(r.live.Read(0)))
 				}
 			}
 		}
@@ -473,8 +483,8 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 			return err
 		}
 	}
-	m.start = time.Now()
-	m.last = m.start
+	sending = true
+	r.stage.enter(PhaseSending)
 	tick.Reset(time.Second)
 	r.before = r.stats()
 	cpu := cpuTime()
@@ -486,6 +496,7 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	r.cpu = cpuTime() - cpu
 	r.after = r.stats()
 	draining = true
+	r.stage.enter(PhaseDraining)
 	begin := time.Now()
 	patience := r.cfg.Drain
 	if r.job.stop.Load() && !r.cfg.drainGiven {
@@ -517,39 +528,6 @@ func (r *run) stats() (s [2][]worker.Stats) {
 		s[1] = r.server.Stats()
 	}
 	return s
-}
-
-// meter keeps what the last progress showed.
-type meter struct {
-	start, last time.Time
-	done        uint64
-	all, old    *hdrhistogram.Histogram
-}
-
-func newMeter() *meter {
-	return &meter{all: newLatency().h, old: newLatency().h}
-}
-
-func (r *run) measure(m *meter, now time.Time, draining bool) Progress {
-	p := Progress{Elapsed: now.Sub(m.start), Draining: draining}
-	m.all.Reset()
-	for i, g := range r.gens {
-		_ = r.client.Do(i, func() {
-			done, failed, open, lat := g.progress()
-			p.Done += done
-			p.Failed += failed
-			p.InFlight += open
-			lat.copyTo(m.all)
-		})
-	}
-	if d := now.Sub(m.last).Seconds(); d > 0 {
-		p.PerS = float64(p.Done-m.done) / d
-	}
-	if h := since(m.all, m.old); h.TotalCount() > 0 {
-		p.P50, p.P99 = time.Duration(h.ValueAtPercentile(50)), time.Duration(h.ValueAtPercentile(99))
-	}
-	m.last, m.done = now, p.Done
-	return p
 }
 
 // stop ends the workers: the client's first, so that the server still takes

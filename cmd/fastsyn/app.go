@@ -13,11 +13,22 @@ type app interface {
 	// callbacks are those of every listener. They run on several workers at a time, and find
 	// what belongs to the worker of a flow by the worker's ID.
 	callbacks() fastsyn.Callbacks
-	// counts are the application's own counters by name, of all workers. They have ended, and
-	// close was called.
-	counts() map[string]uint64
+	// counts are the application's own counters by name, of one worker: called on it, or after
+	// the workers have ended and close was called. What workers share is among those of worker 0.
+	counts(worker int) map[string]uint64
 	// close ends what the application has beyond its flows. The workers have ended.
 	close()
+}
+
+// allCounts are the counters of all workers, which have ended.
+func allCounts(a app, workers int) map[string]uint64 {
+	sum := map[string]uint64{}
+	for i := range workers {
+		for name, n := range a.counts(i) {
+			sum[name] += n
+		}
+	}
+	return sum
 }
 
 // appSums is an application that checks its counters against those of the streams. It returns

@@ -8,5 +8,5 @@ type acceptApp struct{}
 func openAccept(*serveFlags, string, appEnv) (app, error) { return acceptApp{}, nil }
 
 func (acceptApp) callbacks() fastsyn.Callbacks { return fastsyn.Callbacks{AutoClose: true} }
-func (acceptApp) counts() map[string]uint64    { return nil }
+func (acceptApp) counts(int) map[string]uint64 { return nil }
 func (acceptApp) close()                       {}

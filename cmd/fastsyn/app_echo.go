@@ -125,16 +125,12 @@ func (c *echoCore) end(b *backlog) {
 	c.free = b
 }
 
-func (a *echoApp) counts() map[string]uint64 {
-	m := map[string]uint64{}
-	for _, c := range a.cores {
-		m["bytes"] += c.bytes
-		m["backlogs"] += c.held
-		m["reset_no_memory"] += c.full
-		m["backlog_chunks_high"] += uint64(c.pool.high)
-		m["backlog_chunks_now"] += uint64(c.pool.used)
+func (a *echoApp) counts(worker int) map[string]uint64 {
+	c := a.cores[worker]
+	return map[string]uint64{
+		"bytes": c.bytes, "backlogs": c.held, "reset_no_memory": c.full,
+		"backlog_chunks_high": uint64(c.pool.high), "backlog_chunks_now": uint64(c.pool.used),
 	}
-	return m
 }
 
 func (a *echoApp) close() {}

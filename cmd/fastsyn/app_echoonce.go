@@ -17,5 +17,5 @@ func (echoOnceApp) callbacks() fastsyn.Callbacks {
 	}}
 }
 
-func (echoOnceApp) counts() map[string]uint64 { return nil }
-func (echoOnceApp) close()                    {}
+func (echoOnceApp) counts(int) map[string]uint64 { return nil }
+func (echoOnceApp) close()                       {}

@@ -41,8 +41,8 @@ func openHTTP(o *serveFlags, _ string, env appEnv) (app, error) {
 	return a, nil
 }
 
-func (a *httpApp) counts() map[string]uint64 {
-	c := a.counters()
+func (a *httpApp) counts(worker int) map[string]uint64 {
+	c := &a.servers[worker].Counters
 	m := map[string]uint64{
 		"requests": c.Requests, "responses": c.Responses, "cut": c.Cut, "continues": c.Continues, "content_bytes": c.Content,
 	}
@@ -54,9 +54,8 @@ func (a *httpApp) counts() map[string]uint64 {
 			m["refused_"+strings.ReplaceAll(strings.ToLower(http1.Reason(i).String()), " ", "_")] = n
 		}
 	}
-	for _, h := range a.idle {
-		m["idle_closed"] += h.closed
-		m["stuck_reset"] += h.reset
+	if worker < len(a.idle) {
+		m["idle_closed"], m["stuck_reset"] = a.idle[worker].closed, a.idle[worker].reset
 	}
 	return m
 }

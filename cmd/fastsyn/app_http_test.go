@@ -88,7 +88,7 @@ func TestServeHTTP(t *testing.T) {
 			require.Equal(t, 2, strings.Count(k.got.String(), tc.want), "%q", k.got.String())
 			p.until("the server's end", func() bool { return p.server.Snapshot().Streams.Now == 0 })
 			p.check()
-			m := p.app.counts()
+			m := p.app.counts(0)
 			require.EqualValues(t, 2, m["requests"])
 			require.EqualValues(t, 2, m["responses"])
 			require.EqualValues(t, 2, m["status_2xx"])
@@ -125,7 +125,7 @@ func TestServeHTTPTimeout(t *testing.T) {
 		t.Helper()
 		require.Zero(t, p.server.Snapshot().Streams.Now)
 		p.check()
-		m := p.app.counts()
+		m := p.app.counts(0)
 		require.EqualValues(t, closed, m["idle_closed"])
 		require.EqualValues(t, reset, m["stuck_reset"])
 		require.Equal(t, m["requests"], m["responses"]+m["cut"])
@@ -158,7 +158,7 @@ func TestServeHTTPTimeout(t *testing.T) {
 		p.wait(timeout+2*time.Second, nil)
 		require.Equal(t, handshake.ReasonReset, v.why)
 		gone(t, p, 1, 1)
-		require.EqualValues(t, 6, p.app.counts()["responses"])
+		require.EqualValues(t, 6, p.app.counts(0)["responses"])
 	})
 	t.Run("a head piece by piece", func(t *testing.T) {
 		p := open(t)
@@ -171,7 +171,7 @@ func TestServeHTTPTimeout(t *testing.T) {
 		})
 		require.Equal(t, handshake.ReasonReset, v.why)
 		gone(t, p, 0, 1)
-		require.EqualValues(t, 1, p.app.counts()["refused_truncated"])
+		require.EqualValues(t, 1, p.app.counts(0)["refused_truncated"])
 	})
 	t.Run("content piece by piece", func(t *testing.T) {
 		p := open(t)
@@ -186,7 +186,7 @@ func TestServeHTTPTimeout(t *testing.T) {
 		p.wait(timeout+2*time.Second, nil)
 		require.Equal(t, handshake.ReasonReset, v.why, "it is stuck")
 		gone(t, p, 0, 1)
-		require.EqualValues(t, 1, p.app.counts()["cut"])
+		require.EqualValues(t, 1, p.app.counts(0)["cut"])
 	})
 	for name, size := range map[string]string{"in the send buffer": "900K", "not all in the send buffer": "3M"} {
 		t.Run("a response "+name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestServeHTTPTimeout(t *testing.T) {
 			}
 			return v.over
 		})
-		require.EqualValues(t, 1, p.app.counts()["refused_flooded_after_close"])
+		require.EqualValues(t, 1, p.app.counts(0)["refused_flooded_after_close"])
 		p.wait(timeout+2*time.Second, nil)
 		gone(t, p, 0, 0)
 	})

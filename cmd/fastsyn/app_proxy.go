@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -184,29 +185,34 @@ func (a *proxyApp) dialFailed(err error) {
 	})
 }
 
-func (a *proxyApp) counts() map[string]uint64 {
-	c := &a.ctr
+func (a *proxyApp) counts(worker int) map[string]uint64 {
+	core := a.cores[worker]
+	m := map[string]uint64{
+		"bytes_from_client": core.bytesIn, "bytes_to_client": core.written, "reset_no_memory": core.noMemory,
+		"chunks_from_client_high": uint64(core.pool.high), "chunks_from_client_now": uint64(core.pool.used),
+	}
+	if worker == 0 {
+		maps.Copy(m, a.ctr.counts())
+		m["chunks_from_backend_now"] = uint64(len(a.down))
+	}
+	return m
+}
+
+// counts are those that workers share.
+func (c *proxyCounters) counts() map[string]uint64 {
 	m := map[string]uint64{
 		"flows": c.flows.Load(), "backend_connected": c.connected.Load(), "client_gone_early": c.gone.Load(),
 		"done": c.done.Load(), "client_lost": c.clientLost.Load(), "backend_lost": c.backendLost.Load(),
 		"bytes_to_backend": c.toBackend.Load(), "bytes_from_backend": c.fromBackend.Load(),
-		"chunks_from_backend_now": uint64(len(a.down)),
 	}
 	for i := range c.dial {
 		m[dialErrorNames[i]] = c.dial[i].Load()
-	}
-	for _, core := range a.cores {
-		m["bytes_from_client"] += core.bytesIn
-		m["bytes_to_client"] += core.written
-		m["reset_no_memory"] += core.noMemory
-		m["chunks_from_client_high"] += uint64(core.pool.high)
-		m["chunks_from_client_now"] += uint64(core.pool.used)
 	}
 	return m
 }
 
 func (a *proxyApp) sums(s *flow.Counters) string {
-	m := a.counts()
+	m := allCounts(a, len(a.cores))
 	dialed := m["backend_connected"] + m["client_gone_early"]
 	for _, name := range dialErrorNames {
 		dialed += m[name]

@@ -194,9 +194,9 @@ func TestEcho_EveryByteComesBack(t *testing.T) {
 			require.True(t, bytes.Equal(k.text, k.got.Bytes()), "got %d bytes", k.got.Len())
 			p.until("the server's end", func() bool { return p.server.Snapshot().Streams.Now == 0 })
 			p.check()
-			require.EqualValues(t, len(k.text), p.app.counts()["bytes"])
-			require.Zero(t, p.app.counts()["backlog_chunks_now"])
-			require.Zero(t, p.app.counts()["reset_no_memory"])
+			require.EqualValues(t, len(k.text), p.app.counts(0)["bytes"])
+			require.Zero(t, p.app.counts(0)["backlog_chunks_now"])
+			require.Zero(t, p.app.counts(0)["reset_no_memory"])
 		})
 	}
 }
@@ -218,7 +218,7 @@ func TestEcho_APeerThatDoesNotRead(t *testing.T) {
 	}
 	s := p.server.Snapshot().Streams
 	require.Less(t, int(s.BytesIn), len(k.text), "it does not get rid of its text")
-	waits := p.app.counts()["backlog_chunks_now"]
+	waits := p.app.counts(0)["backlog_chunks_now"]
 	require.NotZero(t, waits)
 	require.LessOrEqual(t, waits, uint64(window/chunkSize+1))
 	require.LessOrEqual(t, s.BytesIn-uint64(k.got.Len()), uint64(window+buffer))
@@ -228,7 +228,7 @@ func TestEcho_APeerThatDoesNotRead(t *testing.T) {
 	require.Equal(t, handshake.ReasonDone, k.why)
 	require.True(t, bytes.Equal(k.text, k.got.Bytes()))
 	p.check()
-	require.Zero(t, p.app.counts()["backlog_chunks_now"])
+	require.Zero(t, p.app.counts(0)["backlog_chunks_now"])
 }
 
 // A flow that ends with a backlog leaves none behind.
@@ -236,10 +236,10 @@ func TestEcho_AbortWithBacklog(t *testing.T) {
 	p := newAppPair(t, "--app", "echo", "--rcv-window", "64K", "--send-buffer", "2048")
 	k := &talker{text: randomText(4 << 20), deaf: true}
 	p.dial(k.callbacks(), 1)
-	p.until("a backlog", func() bool { return p.app.counts()["backlog_chunks_now"] > 0 })
+	p.until("a backlog", func() bool { return p.app.counts(0)["backlog_chunks_now"] > 0 })
 	p.client.Flow(k.id).Abort()
 	p.until("the end", func() bool { return p.server.Snapshot().Streams.Now == 0 })
-	require.Zero(t, p.app.counts()["backlog_chunks_now"])
+	require.Zero(t, p.app.counts(0)["backlog_chunks_now"])
 	require.EqualValues(t, 1, p.server.Snapshot().Engine.Reset)
 	p.check()
 }
@@ -254,8 +254,8 @@ func TestEcho_NoMemoryForABacklog(t *testing.T) {
 	p.dial(k.callbacks(), 1)
 	p.until("the reset", func() bool { return k.over })
 	require.Equal(t, handshake.ReasonReset, k.why)
-	require.EqualValues(t, 1, p.app.counts()["reset_no_memory"])
-	require.Zero(t, p.app.counts()["backlog_chunks_now"])
+	require.EqualValues(t, 1, p.app.counts(0)["reset_no_memory"])
+	require.Zero(t, p.app.counts(0)["backlog_chunks_now"])
 	p.step()
 	p.check()
 	ok := &talker{text: []byte("another flow")}
@@ -272,7 +272,7 @@ func TestDiscard_CountsAllText(t *testing.T) {
 	p.until("the end", func() bool { return k.over })
 	require.Equal(t, handshake.ReasonDone, k.why)
 	require.Zero(t, k.got.Len())
-	require.EqualValues(t, 1<<20, p.app.counts()["bytes"])
+	require.EqualValues(t, 1<<20, p.app.counts(0)["bytes"])
 	s := p.server.Snapshot().Streams
 	require.Empty(t, p.app.(appSums).sums(&s))
 	s.BytesIn--
@@ -351,7 +351,7 @@ func TestEchoDiscard_NoAllocations(t *testing.T) {
 			require.Greater(t, p.server.Snapshot().Streams.BytesIn, before+100_000)
 			require.Equal(t, name != "discard", got > 0)
 			if name == "echo with backlog" {
-				require.NotZero(t, p.app.counts()["backlogs"])
+				require.NotZero(t, p.app.counts(0)["backlogs"])
 			}
 			p.check()
 		})

@@ -91,7 +91,7 @@ func (e *echoHere) nothingLeft(t *testing.T) {
 	} {
 		require.Zero(t, n, name)
 	}
-	e.do(t, func(*fastsyn.Worker) { require.Zero(t, e.app.counts()["backlog_chunks_now"]) })
+	e.do(t, func(*fastsyn.Worker) { require.Zero(t, e.app.counts(0)["backlog_chunks_now"]) })
 }
 
 // memory is what this process has in memory, without the Go heap's garbage.

@@ -51,7 +51,7 @@ func (p *appPair) eventually(what string, done func() bool) {
 }
 
 func (p *appPair) noProxied() bool {
-	m := p.app.counts()
+	m := p.app.counts(0)
 	return p.server.Snapshot().Streams.Now == 0 && m["chunks_from_client_now"]+m["chunks_from_backend_now"] == 0 &&
 		m["backend_connected"] == m["done"]+m["client_lost"]+m["backend_lost"]
 }
@@ -88,7 +88,7 @@ func TestProxy_EveryByteComesBack(t *testing.T) {
 	p.app.close()
 	s := p.server.Snapshot().Streams
 	require.Empty(t, p.app.(appSums).sums(&s))
-	require.EqualValues(t, n, p.app.counts()["done"])
+	require.EqualValues(t, n, p.app.counts(0)["done"])
 	s.BytesIn++
 	require.NotEmpty(t, p.app.(appSums).sums(&s))
 }
@@ -98,10 +98,10 @@ func TestProxy_ClientAborts(t *testing.T) {
 	p := newAppPair(t, "--app", "proxy="+echoBackend(t), "--send-buffer", "4096", "--rcv-window", "16K")
 	k := &talker{text: randomText(64 << 20), deaf: true}
 	p.dial(k.callbacks(), 1)
-	p.eventually("text that waits for the client", func() bool { return p.app.counts()["chunks_from_backend_now"] >= maxAhead })
+	p.eventually("text that waits for the client", func() bool { return p.app.counts(0)["chunks_from_backend_now"] >= maxAhead })
 	p.client.Flow(k.id).Abort()
 	p.eventually("rest", p.noProxied)
-	require.EqualValues(t, 1, p.app.counts()["client_lost"])
+	require.EqualValues(t, 1, p.app.counts(0)["client_lost"])
 	require.EqualValues(t, 1, p.server.Snapshot().Engine.Reset)
 	p.check()
 }
@@ -117,7 +117,7 @@ func TestProxy_BackendRefuses(t *testing.T) {
 	p.eventually("the reset", func() bool { return k.over })
 	require.Equal(t, handshake.ReasonReset, k.why)
 	p.eventually("rest", p.noProxied)
-	require.EqualValues(t, 1, p.app.counts()["backend_refused"])
+	require.EqualValues(t, 1, p.app.counts(0)["backend_refused"])
 	p.check()
 }
 
@@ -130,7 +130,7 @@ func TestProxy_CloseAmidTransfer(t *testing.T) {
 	p.app.close()
 	s := p.server.Snapshot().Streams
 	require.Empty(t, p.app.(appSums).sums(&s))
-	require.EqualValues(t, 1, p.app.counts()["client_lost"])
+	require.EqualValues(t, 1, p.app.counts(0)["client_lost"])
 }
 
 func TestProxy_ErrorsAreCountedByKind(t *testing.T) {

@@ -90,7 +90,7 @@ func (r *serveReport) fill(ep *fastsyn.Endpoint, a app, took time.Duration, notP
 	r.drop(measure.PortDrops(ep.Port(), &port))
 	r.Device = measure.DeviceCounters(ep.Port())
 	c := engineTotals(ep)
-	r.Counters, r.Streams, r.Application = measure.CounterMap(&c), measure.StreamMap(&streams), a.counts()
+	r.Counters, r.Streams, r.Application = measure.CounterMap(&c), measure.StreamMap(&streams), allCounts(a, len(r.PerWorker))
 	r.holds(streams.Opened == c.Accepted, "flows accepted = streams opened")
 	if s, ok := a.(appSums); ok {
 		broken := s.sums(&streams)

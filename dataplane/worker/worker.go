@@ -1,11 +1,14 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -77,7 +80,8 @@ type Config struct {
 	Ring    *cookie.Ring
 	Clock   func() int64 // ns, monotonic and near Unix time; nil: the machine's
 	Polling Polling
-	CPU     int // to pin the thread to; negative: not pinned
+	CPU     int    // to pin the thread to; negative: not pinned
+	Role    string // the label "role" in CPU profiles; empty: no labels
 	Source  Source
 	Raw     Raw
 	// CallbackBudget is how long the callbacks of one burst may take. When they take
@@ -318,6 +322,9 @@ func (w *Worker) Free() error {
 func (w *Worker) Run() {
 	defer close(w.done)
 	runtime.LockOSThread() // never unlocked: a pinned thread is of no use to others
+	if w.cfg.Role != "" {
+		pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("role", w.cfg.Role, "worker", strconv.Itoa(w.cfg.ID))))
+	}
 	if w.cfg.CPU >= 0 {
 		if err := pin(w.cfg.CPU); err != nil {
 			w.log.Warn("worker not pinned", "worker", w.cfg.ID, "cpu", w.cfg.CPU, "err", err)

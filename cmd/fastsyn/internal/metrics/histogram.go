@@ -1,0 +1,110 @@
+package metrics
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// schema is that of the native histograms: 2^3 buckets for each doubling, each 9 % wider than the one before.
+const schema = 3
+
+// bounds are the upper ends of the classic buckets in seconds: 1, 2.5 and 5 of each decade from 1 µs to 50 s.
+var bounds = func() (b []float64) {
+	for e := -6; e <= 1; e++ {
+		for _, m := range []float64{1, 2.5, 5} {
+			v := m * math.Pow10(e)
+			b = append(b, math.Round(v*1e7)/1e7) // as a decimal number has it
+		}
+	}
+	return b
+}()
+
+var latencyHelps = map[string]string{
+	"latency":       "From the first segment out to established, answered or returned.",
+	"response":      "The same or the whole transaction, from the time the schedule intended.",
+	"first_byte":    "From the SYN to the first byte of the first response.",
+	"total":         "From the SYN to the end of the transaction.",
+	"handshake_rtt": "From the SYN-ACK to the ACK that completes the handshake.",
+}
+
+func latencyHelp(name string) string {
+	if s := latencyHelps[name]; s != "" {
+		return s
+	}
+	return "Time of " + name + ", as in the report."
+}
+
+// histogram sends h, which is in nanoseconds, as a classic and a native histogram in one, as
+// client_golang has it for histograms of its own: text formats show the former, the
+// binary format both, and a scraper that knows native histograms takes those.
+func (e *emitter) histogram(name, help string, h *hdrhistogram.Histogram) {
+	desc := prometheus.NewDesc(name, help, nil, nil)
+	var count, zero uint64
+	sum := 0.0
+	native := map[int]int64{}
+	below := make([]uint64, len(bounds)+1)
+	at := 0
+	for _, bar := range h.Distribution() {
+		if bar.Count == 0 {
+			continue
+		}
+		v := (float64(bar.From) + float64(bar.To)) / 2e9
+		count += uint64(bar.Count)
+		sum += v * float64(bar.Count)
+		if v <= 0 {
+			zero += uint64(bar.Count)
+		} else {
+			native[int(math.Ceil(math.Log2(v)*(1<<schema)))] += bar.Count
+		}
+		for at < len(bounds) && v > bounds[at] { // bars come in order
+			at++
+		}
+		below[at] += uint64(bar.Count)
+	}
+	classic := map[float64]uint64{}
+	total := uint64(0)
+	for i, b := range bounds {
+		total += below[i]
+		classic[b] = total
+	}
+	a, err := prometheus.NewConstHistogramWithCreatedTimestamp(desc, count, sum, classic, e.begin)
+	if err != nil {
+		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", name, err))
+		return
+	}
+	b, err := prometheus.NewConstNativeHistogram(desc, count, sum, native, nil, zero, schema, zeroWidth.Seconds(), e.begin)
+	if err != nil {
+		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", name, err))
+		return
+	}
+	e.out <- both{a, b}
+}
+
+// zeroWidth is up to where a native histogram calls a value zero: less than any clock here tells.
+const zeroWidth = time.Nanosecond / 2
+
+// both is a histogram in two forms.
+type both struct {
+	prometheus.Metric // classic
+	native            prometheus.Metric
+}
+
+// Write implements prometheus.Metric.
+func (b both) Write(m *dto.Metric) error {
+	if err := b.Metric.Write(m); err != nil {
+		return err
+	}
+	var n dto.Metric
+	if err := b.native.Write(&n); err != nil {
+		return err
+	}
+	to, from := m.Histogram, n.Histogram
+	to.Schema, to.ZeroThreshold, to.ZeroCount = from.Schema, from.ZeroThreshold, from.ZeroCount
+	to.PositiveSpan, to.PositiveDelta = from.PositiveSpan, from.PositiveDelta
+	return nil
+}
