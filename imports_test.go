@@ -46,7 +46,10 @@ var mayImport = map[string][]string{
 	"dataplane/dpdk":     {"dataplane", "dataplane/steer", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/impair":   {"dataplane", "dataplane/wire", "hugepages", "rss"},
 	"dataplane/trace":    {"dataplane/wire"},
-	"dataplane/dptest":   {"dataplane", "dataplane/wire"},
+	"dataplane/dptest":   {"dataplane", "dataplane/netlab", "dataplane/wire"},
+
+	// Namespaces for tests and for the lab.
+	"dataplane/netlab": {},
 
 	// Virtual machines for tests.
 	"dataplane/dptest/guest": {"dataplane/dptest"},

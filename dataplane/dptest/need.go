@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fastsyn/fastsyn/dataplane/netlab"
 )
 
 // RequireEnv names the environment variable that turns skips into failures: a
@@ -139,10 +141,8 @@ func LookTool(name string) (string, error) {
 		candidates = []string{name}
 	}
 	for _, c := range candidates {
-		for _, dir := range []string{"", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {
-			if p, err := exec.LookPath(dir + c); err == nil {
-				return p, nil
-			}
+		if p, err := netlab.LookTool(c); err == nil {
+			return p, nil
 		}
 	}
 	return "", fmt.Errorf("program %s: %w", name, exec.ErrNotFound)

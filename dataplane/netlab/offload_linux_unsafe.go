@@ -1,6 +1,6 @@
 //go:build linux
 
-package dptest
+package netlab
 
 import (
 	"errors"
