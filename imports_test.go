@@ -86,7 +86,7 @@ var mayImport = map[string][]string{
 // golang.org/x/sys, which all may. Tests are free.
 var mayUse = map[string][]string{
 	"bench":            {"github.com/HdrHistogram/hdrhistogram-go"},
-	"cmd/fastsyn":      {"github.com/spf13/cobra", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
+	"cmd/fastsyn":      {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
 	"dataplane/dptest": {"github.com/gopacket/gopacket", "github.com/stretchr/testify"},
 	"dataplane/impair": {"github.com/gopacket/gopacket"}, // pcapgo: capture files
 }
