@@ -18,7 +18,7 @@ func (r *run) report() *Report {
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
 		Close: c.Close, TimeWaitS: c.TimeWait.Seconds(), FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
-		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
+		Drops: map[string]uint64{}, Histograms: map[string]string{}, Samples: []Sample{}, Host: thisHost(r.cpus),
 	}
 	if r.busy {
 		rep.Polling = "busy"
@@ -35,6 +35,7 @@ func (r *run) report() *Report {
 	}
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
 	c.kind().report(r, rep)
+	r.checkIntervals(rep)
 	r.checkWorkers(rep)
 	r.checkWire(rep)
 	rep.judge()
@@ -182,7 +183,7 @@ func (r *run) reportClients(rep *Report) {
 	}
 	rep.Handshakes.Unsent = uint64(late)
 	rep.Rate = Rate{HandshakesPerS: r.perSecond(inWindow), SYNsPerS: r.perSecond(opened)}
-	rep.Latency, rep.Response = summarize(service), summarize(response)
+	rep.Latency, rep.Response = rep.latency("latency", service), rep.latency("response", response)
 	h := &rep.Handshakes
 	rep.equation("attempted = established + refused + timed out + unreachable + reset + pending",
 		h.Attempted, h.Established+h.Refused+h.TimedOut+h.Unreachable+h.Reset+h.Pending)
@@ -236,7 +237,7 @@ func (r *run) reportFlood(rep *Report) {
 	}
 	f.Unanswered = f.Sent - min(f.Sent, f.Answered+f.Reset)
 	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
-	rep.Latency = summarize(h)
+	rep.Latency = rep.latency("latency", h)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
 	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
 	if rep.Server != nil && r.bare() {
@@ -273,7 +274,7 @@ func (r *run) reportEcho(rep *Report) {
 		frames += r.final[0][i].Frames
 	}
 	rep.Rate = Rate{FramesPerS: r.perSecond(sentInWindow), ReturnedPerS: r.perSecond(returned)}
-	rep.Latency = summarize(h)
+	rep.Latency = rep.latency("latency", h)
 	rep.equation("sent = returned + lost + in flight", e.Sent, e.Returned+e.Lost+e.InFlight)
 	rep.equation("in flight = sent at a known time and not returned", e.InFlight, unreturned)
 	rep.equation("frames received = returned + repeated + late + bad + elsewhere + foreign", frames,

@@ -139,6 +139,7 @@ func (l *lifecycle) stopSending(now int64) {
 type client struct {
 	lifecycle
 	calls  worker.Callbacks
+	worker *worker.Worker // nil until the first SYN
 	tuples *tuples
 	limit  int // flows in flight
 	pace   pace
@@ -210,6 +211,7 @@ var errStopped = errors.New("bench: stopped before the first SYN")
 
 func (c *client) begin(w *worker.Worker, now int64) error {
 	var err error
+	c.worker = w
 	if c.app, err = w.AddApp(c.calls); err != nil {
 		return err
 	}
