@@ -43,6 +43,13 @@ func cellAt(v int64) int {
 	return octave<<halfBits + int(v>>octave)
 }
 
+func (c cells) count() (n int64) {
+	for _, x := range c {
+		n += x.n
+	}
+	return n
+}
+
 // plus are c and d together.
 func (c cells) plus(d cells) cells {
 	out := make(cells, 0, len(c)+len(d))

@@ -163,15 +163,12 @@ func (r *run) reportClients(rep *Report) {
 		rep.Retransmissions.Stream += rep.Server.Streams.Resent
 	}
 	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
-	service, response := newLatency().h, newLatency().h
 	var opened, established, inWindow uint64
 	var late float64
+	var all []*times
 	for _, g := range r.gens {
 		c := g.(opener).base()
-		c.service.copyTo(service)
-		if c.response != nil {
-			c.response.copyTo(response)
-		}
+		all = append(all, &c.times)
 		opened += c.ctr.opened
 		established += c.ctr.established
 		inWindow += c.inWindow
@@ -183,7 +180,8 @@ func (r *run) reportClients(rep *Report) {
 	}
 	rep.Handshakes.Unsent = uint64(late)
 	rep.Rate = Rate{HandshakesPerS: r.perSecond(inWindow), SYNsPerS: r.perSecond(opened)}
-	rep.Latency, rep.Response = rep.latency("latency", service), rep.latency("response", response)
+	rep.phases(all)
+	r.populate(rep)
 	h := &rep.Handshakes
 	rep.equation("attempted = established + refused + timed out + unreachable + reset + pending",
 		h.Attempted, h.Established+h.Refused+h.TimedOut+h.Unreachable+h.Reset+h.Pending)
@@ -191,7 +189,7 @@ func (r *run) reportClients(rep *Report) {
 	rep.equation("established = done + aborted + reset + broken + open", h.Established, f.Done+f.Aborted+f.Reset+f.Broken+f.Open)
 	rep.equation("opened by the generator = attempted by the engine", opened, h.Attempted)
 	rep.equation("callbacks = established", established, h.Established)
-	rep.equation("latency samples = established", uint64(service.TotalCount()), h.Established)
+	rep.equation("latency samples = established", uint64(rep.Latency.Count), h.Established)
 	if rep.Server != nil && r.lossless(rep) {
 		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
 	}
@@ -238,6 +236,7 @@ func (r *run) reportFlood(rep *Report) {
 	f.Unanswered = f.Sent - min(f.Sent, f.Answered+f.Reset)
 	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
 	rep.Latency = rep.latency("latency", h)
+	rep.Population = population(cellsOf(h), nil, nil, f.Reset+f.Unanswered)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
 	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
 	if rep.Server != nil && r.bare() {
@@ -275,6 +274,7 @@ func (r *run) reportEcho(rep *Report) {
 	}
 	rep.Rate = Rate{FramesPerS: r.perSecond(sentInWindow), ReturnedPerS: r.perSecond(returned)}
 	rep.Latency = rep.latency("latency", h)
+	rep.Population = population(cellsOf(h), nil, nil, e.Lost+e.InFlight)
 	rep.equation("sent = returned + lost + in flight", e.Sent, e.Returned+e.Lost+e.InFlight)
 	rep.equation("in flight = sent at a known time and not returned", e.InFlight, unreturned)
 	rep.equation("frames received = returned + repeated + late + bad + elsewhere + foreign", frames,

@@ -46,7 +46,7 @@ func (r *run) reportHTTP(rep *Report) {
 	var window httpWindow
 	for _, g := range r.gens {
 		c := g.(*httpClient)
-		c.firstByte.copyTo(first)
+		c.first.copyTo(first)
 		c.total.copyTo(total)
 		for i, n := range c.tally.ends {
 			ends[i] += n

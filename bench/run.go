@@ -64,6 +64,10 @@ func (l *lifecycle) life() *lifecycle { return l }
 type opener interface {
 	generator
 	base() *client
+	// decided are the times of what is done, and undecided reports whether f is an attempt that is
+	// neither done nor failed. After the workers have ended.
+	decided() *latency
+	undecided(f *worker.Flow) bool
 }
 
 func (c *client) base() *client { return c }
@@ -364,10 +368,13 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 				return err
 			}
 		}
+		b := g.base()
 		if r.cfg.Rate > 0 {
-			b := g.base()
 			b.late = make([]uint32, c.Engine.MaxFlows+1)
-			b.response = newLatency()
+			b.response, b.wait = newLatency(), newLatency()
+		}
+		if r.cfg.Close == CloseFIN {
+			b.up = make([]bool, c.Engine.MaxFlows+1)
 		}
 		r.gens = append(r.gens, g)
 	}

@@ -55,7 +55,7 @@ func (c *httpClient) counts(put func(family, outcome string, n uint64)) {
 
 func (c *httpClient) latencies(put func(name string, l *latency)) {
 	put("total", c.total)
-	put("first_byte", c.firstByte)
+	put("first_byte", c.first)
 	c.client.latencies(put)
 }
 
