@@ -36,34 +36,12 @@ func (r *run) report() *Report {
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
 	c.kind().report(r, rep)
 	r.checkIntervals(rep)
+	r.checkShares(rep)
 	r.checkWorkers(rep)
 	r.checkWire(rep)
 	rep.judge()
 	rep.Limiter = limiter(rep)
 	return rep
-}
-
-// side sums up one end, and adds its drops to all.
-func (r *run) side(ep end, which int, all map[string]uint64) Side {
-	s := newSide(r.final[which], ep.Port())
-	var frames, bursts uint64
-	for i := range r.final[which] {
-		if i < len(r.before[which]) && i < len(r.after[which]) {
-			b, a := &r.before[which][i], &r.after[which][i]
-			if ran := a.Ran - b.Ran; ran > 0 {
-				s.Busy = max(s.Busy, float64(a.Busy-b.Busy)/float64(ran))
-			}
-			frames += a.Frames - b.Frames
-			bursts += a.Bursts - b.Bursts
-		}
-	}
-	if bursts > 0 {
-		s.Burst = float64(frames) / float64(bursts)
-	}
-	for name, n := range s.Drops {
-		all[name] += n
-	}
-	return s
 }
 
 // newSide sums up the counters of the workers of a port, of the port, and of its device.
