@@ -18,7 +18,7 @@ func (r *run) report() *Report {
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
 		Close: c.Close, TimeWaitS: c.TimeWait.Seconds(), FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
-		Drops: map[string]uint64{}, Host: thisHost(r.cpus),
+		Drops: map[string]uint64{}, Histograms: map[string]string{}, Samples: []Sample{}, Host: thisHost(r.cpus),
 	}
 	if r.busy {
 		rep.Polling = "busy"
@@ -35,34 +35,13 @@ func (r *run) report() *Report {
 	}
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
 	c.kind().report(r, rep)
+	r.checkIntervals(rep)
+	r.checkShares(rep)
 	r.checkWorkers(rep)
 	r.checkWire(rep)
 	rep.judge()
 	rep.Limiter = limiter(rep)
 	return rep
-}
-
-// side sums up one end, and adds its drops to all.
-func (r *run) side(ep end, which int, all map[string]uint64) Side {
-	s := newSide(r.final[which], ep.Port())
-	var frames, bursts uint64
-	for i := range r.final[which] {
-		if i < len(r.before[which]) && i < len(r.after[which]) {
-			b, a := &r.before[which][i], &r.after[which][i]
-			if ran := a.Ran - b.Ran; ran > 0 {
-				s.Busy = max(s.Busy, float64(a.Busy-b.Busy)/float64(ran))
-			}
-			frames += a.Frames - b.Frames
-			bursts += a.Bursts - b.Bursts
-		}
-	}
-	if bursts > 0 {
-		s.Burst = float64(frames) / float64(bursts)
-	}
-	for name, n := range s.Drops {
-		all[name] += n
-	}
-	return s
 }
 
 // newSide sums up the counters of the workers of a port, of the port, and of its device.
@@ -162,15 +141,12 @@ func (r *run) reportClients(rep *Report) {
 		rep.Retransmissions.Stream += rep.Server.Streams.Resent
 	}
 	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
-	service, response := newLatency().h, newLatency().h
 	var opened, established, inWindow uint64
 	var late float64
+	var all []*times
 	for _, g := range r.gens {
 		c := g.(opener).base()
-		c.service.copyTo(service)
-		if c.response != nil {
-			c.response.copyTo(response)
-		}
+		all = append(all, &c.times)
 		opened += c.ctr.opened
 		established += c.ctr.established
 		inWindow += c.inWindow
@@ -182,7 +158,8 @@ func (r *run) reportClients(rep *Report) {
 	}
 	rep.Handshakes.Unsent = uint64(late)
 	rep.Rate = Rate{HandshakesPerS: r.perSecond(inWindow), SYNsPerS: r.perSecond(opened)}
-	rep.Latency, rep.Response = summarize(service), summarize(response)
+	rep.phases(all)
+	r.populate(rep)
 	h := &rep.Handshakes
 	rep.equation("attempted = established + refused + timed out + unreachable + reset + pending",
 		h.Attempted, h.Established+h.Refused+h.TimedOut+h.Unreachable+h.Reset+h.Pending)
@@ -190,7 +167,7 @@ func (r *run) reportClients(rep *Report) {
 	rep.equation("established = done + aborted + reset + broken + open", h.Established, f.Done+f.Aborted+f.Reset+f.Broken+f.Open)
 	rep.equation("opened by the generator = attempted by the engine", opened, h.Attempted)
 	rep.equation("callbacks = established", established, h.Established)
-	rep.equation("latency samples = established", uint64(service.TotalCount()), h.Established)
+	rep.equation("latency samples = established", uint64(rep.Latency.Count), h.Established)
 	if rep.Server != nil && r.lossless(rep) {
 		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
 	}
@@ -236,7 +213,8 @@ func (r *run) reportFlood(rep *Report) {
 	}
 	f.Unanswered = f.Sent - min(f.Sent, f.Answered+f.Reset)
 	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
-	rep.Latency = summarize(h)
+	rep.Latency = rep.latency("latency", h)
+	rep.Population = population(cellsOf(h), nil, nil, f.Reset+f.Unanswered)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
 	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
 	if rep.Server != nil && r.bare() {
@@ -273,7 +251,8 @@ func (r *run) reportEcho(rep *Report) {
 		frames += r.final[0][i].Frames
 	}
 	rep.Rate = Rate{FramesPerS: r.perSecond(sentInWindow), ReturnedPerS: r.perSecond(returned)}
-	rep.Latency = summarize(h)
+	rep.Latency = rep.latency("latency", h)
+	rep.Population = population(cellsOf(h), nil, nil, e.Lost+e.InFlight)
 	rep.equation("sent = returned + lost + in flight", e.Sent, e.Returned+e.Lost+e.InFlight)
 	rep.equation("in flight = sent at a known time and not returned", e.InFlight, unreturned)
 	rep.equation("frames received = returned + repeated + late + bad + elsewhere + foreign", frames,

@@ -133,6 +133,9 @@ type Config struct {
 
 	// Live, if not nil, reads the run from other goroutines. No setting.
 	Live *Live
+	// OnInterval, if not nil, gets each interval as it ends, from the goroutine of Run: a second of the
+	// run, or what was left of one. No setting.
+	OnInterval func(*Interval)
 }
 
 // FlagError is a setting that cannot be.

@@ -51,6 +51,7 @@ type echo struct {
 
 	outstanding int      // sent, neither returned nor presumed lost
 	sentAt      []uint32 // when the last numbers were sent, in 64 ns; 0: returned
+	now         int64    // of the last turn
 	heard       int64    // last time anything returned
 	patience    int64    // how long a silence lasts until the window is emptied
 	ctr         echoCounters
@@ -172,6 +173,7 @@ func (e *echo) high(ack uint32) echoHigh {
 
 // turn implements station: it verifies what came, and sends what is due.
 func (e *echo) turn(now int64) (received int, worked bool, next int64) {
+	e.now = now
 	if e.phase == resolving {
 		e.begin(now)
 	}
@@ -409,6 +411,8 @@ func (e *echo) stats(s *worker.Stats) {
 		s.Segments -= e.ctr.foreign
 	}
 }
+
+func (e *echo) attempted() uint64 { return e.ctr.sent }
 
 func (e *echo) progress() (done, failed, inflight uint64, lat *latency) {
 	return e.ctr.returned, e.ctr.lost, uint64(e.outstanding), e.service

@@ -26,8 +26,9 @@ const (
 // It is Source and Raw of one worker.
 type flood struct {
 	lifecycle
-	picker *rss.Picker // nil: one queue, any port will do
-	base   wire.Addr   // sources are base + first + a random number below hosts
+	worker *worker.Worker // nil until the first SYN
+	picker *rss.Picker    // nil: one queue, any port will do
+	base   wire.Addr      // sources are base + first + a random number below hosts
 	first  uint64
 	hosts  uint64
 	key    uint64
@@ -101,7 +102,7 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 			f.abandon(err, now)
 			return worker.Never
 		}
-		f.heard = now
+		f.heard, f.worker = now, w
 		f.pace = newPace(f.job.cfg.Rate, f.id, f.job.workers, now)
 	case sending:
 		if now >= f.until || f.job.stop.Load() || f.quota == 0 && f.inflight() == 0 {

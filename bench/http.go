@@ -18,10 +18,10 @@ type httpClient struct {
 	want []byte // the content of each response; nil if it is not known
 	ex   []exchange
 
-	tally     httpCounters
-	window    httpWindow // when the sending time ended
-	firstByte *latency   // from the SYN to the first byte of the first response
-	total     *latency   // to the end of the transaction
+	tally  httpCounters
+	window httpWindow // when the sending time ended
+	first  *latency   // from the SYN to the first byte of the first response
+	total  *latency   // to the end of the transaction
 }
 
 // exchange is the state of a transaction, by flow index. The zero value is one whose
@@ -30,6 +30,7 @@ type exchange struct {
 	content  uint64 // bytes of responses, in all
 	left     uint32 // requests whose response is not complete, this one included
 	at       uint32 // bytes of this response's content that came, modulo 2^32: see check
+	began    uint32 // age when it was established, in 64 ns; 0 if its SYN was repeated
 	end      ending
 	open     bool // established
 	answered bool // something came
@@ -61,12 +62,12 @@ type httpCounters struct {
 type httpWindow struct{ complete, responses, content uint64 }
 
 func newHTTP(j *job, id int, t *tuples, flows int) (*httpClient, error) {
-	c := &httpClient{client: *newClient(j, id, t), firstByte: newLatency(), total: newLatency(), ex: make([]exchange, flows+1)}
+	c := &httpClient{client: *newClient(j, id, t), first: newLatency(), total: newLatency(), ex: make([]exchange, flows+1)}
 	var err error
 	if c.http, err = j.cfg.newHTTPClient(j.cfg.hostField()); err != nil {
 		return nil, err
 	}
-	c.want = j.content
+	c.want, c.firstByte = j.content, newLatency()
 	c.calls = worker.Callbacks{
 		Established: c.established, Data: c.data, Writable: c.writable, PeerClosed: c.peerClosed, Closed: c.closed, AutoClose: true,
 	}
@@ -78,9 +79,12 @@ func newHTTP(j *job, id int, t *tuples, flows int) (*httpClient, error) {
 
 // established sends the first request, with the ACK of the SYN-ACK.
 func (c *httpClient) established(f *worker.Flow) {
-	c.record(f)
+	age := c.record(f)
 	x := &c.ex[f.ID().Index()]
 	*x = exchange{open: true, left: uint32(c.job.cfg.HTTPRequests)}
+	if !f.Retransmitted() {
+		x.began = uint32(age / 64)
+	}
 	x.unsent = !c.http.Send(f)
 }
 
@@ -96,7 +100,11 @@ func (c *httpClient) data(f *worker.Flow, p []byte) {
 	c.tally.text += uint64(len(p))
 	if !x.answered {
 		x.answered = true
-		c.firstByte.record(int64(f.Age()))
+		age := int64(f.Age())
+		c.first.record(age)
+		if x.began != 0 {
+			c.firstByte.record(age - int64(x.began)*64)
+		}
 	}
 	before := c.http.Content
 	done, why := c.http.Data(f, p)
@@ -156,7 +164,7 @@ func (c *httpClient) peerClosed(f *worker.Flow) {
 // abort resets a flow whose response is of no use.
 func (c *httpClient) abort(f *worker.Flow, x *exchange, why ending) {
 	c.http.Closed(f)
-	c.ended(x, why)
+	c.ended(f, x, why)
 	f.Abort()
 }
 
@@ -179,7 +187,7 @@ func (c *httpClient) closed(f *worker.Flow, why handshake.CloseReason) {
 	default:
 		end = endBroken
 	}
-	c.ended(x, end)
+	c.ended(f, x, end)
 }
 
 func (c *httpClient) complete(f *worker.Flow, x *exchange) {
@@ -189,7 +197,10 @@ func (c *httpClient) complete(f *worker.Flow, x *exchange) {
 	c.respond(f, age)
 }
 
-func (c *httpClient) ended(x *exchange, end ending) {
+func (c *httpClient) ended(f *worker.Flow, x *exchange, end ending) {
+	if end != endComplete {
+		c.fail(f)
+	}
 	*x = exchange{}
 	c.tally.ends[end]++
 	c.inflight--
@@ -203,6 +214,18 @@ func (c *httpClient) awaited() (n uint64) {
 		}
 	}
 	return n
+}
+
+// decided and undecided are those of transactions.
+func (c *httpClient) decided() *latency {
+	if c.times.response != nil {
+		return c.times.response
+	}
+	return c.total
+}
+
+func (c *httpClient) undecided(f *worker.Flow) bool {
+	return c.client.undecided(f) || f.Active() && c.ex[f.ID().Index()].open
 }
 
 func (c *httpClient) progress() (done, failed, inflight uint64, lat *latency) {

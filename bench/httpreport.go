@@ -46,7 +46,7 @@ func (r *run) reportHTTP(rep *Report) {
 	var window httpWindow
 	for _, g := range r.gens {
 		c := g.(*httpClient)
-		c.firstByte.copyTo(first)
+		c.first.copyTo(first)
 		c.total.copyTo(total)
 		for i, n := range c.tally.ends {
 			ends[i] += n
@@ -77,7 +77,7 @@ func (r *run) reportHTTP(rep *Report) {
 	rep.Rate.TransactionsPerS = r.perSecond(window.complete)
 	rep.Rate.ResponsesPerS = r.perSecond(window.responses)
 	rep.Rate.ContentBytesPerS = r.perSecond(window.content)
-	h.FirstByte, h.Total = summarize(first), summarize(total)
+	h.FirstByte, h.Total = rep.latency("http.first_byte", first), rep.latency("http.total", total)
 
 	rep.equation("transactions attempted = complete + not connected + bad response + short + reset + broken + pending",
 		h.Attempted, h.Complete+h.NotConnected+h.BadResponse+h.Short+h.Reset+h.Broken+h.Pending)

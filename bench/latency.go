@@ -32,6 +32,9 @@ func (l *latency) recordN(ns, n int64) {
 	l.value, l.run = ns, n
 }
 
+// count is how many were recorded.
+func (l *latency) count() int64 { return l.h.TotalCount() + l.run }
+
 // settle records the run that is open.
 func (l *latency) settle() {
 	if l.run > 0 {

@@ -175,10 +175,11 @@ type Side struct {
 	PerWorker      []Share           `json:"per_worker"`
 }
 
-// Share is what one worker of a Side did in the sending time.
+// Share is what one worker of a Side did. Counts are of the whole run: those of all workers are the totals. Busy
+// and Burst are of the sending time, as those of the Side.
 type Share struct {
 	CPU      int     `json:"cpu"`  // that it was pinned to; -1: none
-	Done     uint64  `json:"done"` // of the client: as in Interval; of the server: accepted
+	Done     uint64  `json:"done"` // of the client: as in Interval; of the server: accepted, or reflected
 	RxFrames uint64  `json:"rx_frames"`
 	TxFrames uint64  `json:"tx_frames"`
 	Busy     float64 `json:"busy"`

@@ -50,6 +50,8 @@ func (e tcpEnd) Snapshot(i int) worker.Stats { return e.Workers()[i].Snapshot() 
 // generator is what Run needs of a client, a flood or an echo, by way of end.Do.
 type generator interface {
 	life() *lifecycle
+	// attempted = done + failed + in flight, each counted by itself.
+	attempted() uint64
 	progress() (done, failed, inflight uint64, lat *latency)
 	// counts and latencies tell a Snapshot the rest; the first of latencies is that of progress.
 	counts(put func(family, outcome string, n uint64))
@@ -62,22 +64,30 @@ func (l *lifecycle) life() *lifecycle { return l }
 type opener interface {
 	generator
 	base() *client
+	// decided are the times of what is done, and undecided reports whether f is an attempt that is
+	// neither done nor failed. After the workers have ended.
+	decided() *latency
+	undecided(f *worker.Flow) bool
 }
 
 func (c *client) base() *client { return c }
 
+func (c *client) attempted() uint64 { return c.ctr.opened }
+
+// progress has the attempts that are not decided in flight: a flow that is closing is done.
 func (c *client) progress() (done, failed, inflight uint64, lat *latency) {
-	open := uint64(c.inflight)
-	if c.job.cfg.Close == CloseFIN {
-		// Flows that are closing are in flight too, and not failed.
-		return c.ctr.established, 0, open, c.service
+	if c.worker == nil {
+		return 0, 0, 0, c.service
 	}
-	return c.ctr.established, c.ctr.opened - c.ctr.established - open, open, c.service
+	e := c.worker.Engine()
+	return c.ctr.established, e.Refused + e.TimedOut + e.Unreachable + e.AttemptAborted, e.Opening, c.service
 }
+
+func (f *flood) attempted() uint64 { return f.ctr.sent }
 
 func (f *flood) progress() (done, failed, inflight uint64, lat *latency) {
 	n, open := f.ctr.answered, uint64(f.inflight())
-	return n, f.ctr.sent - min(f.ctr.sent, n+open), open, f.service
+	return n, f.ctr.sent - n - open, open, f.service
 }
 
 // run is one Run.
@@ -103,6 +113,7 @@ type run struct {
 	begin time.Time // of the workers
 	stage stage
 	live  *Live
+	rec   *recorder
 }
 
 // Run performs a run and reports it. progress, if not nil, is called once a
@@ -115,7 +126,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live}
+	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live, rec: newRecorder(cfg.OnInterval)}
 	if r.live == nil {
 		r.live = new(Live)
 	}
@@ -143,6 +154,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	r.stage.enter(PhaseEnded)
 	last := r.snapshot()
 	r.live.Detach(&last)
+	r.rec.take(last, true)
 	return r.report(), nil
 }
 
@@ -356,10 +368,13 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 				return err
 			}
 		}
+		b := g.base()
 		if r.cfg.Rate > 0 {
-			b := g.base()
 			b.late = make([]uint32, c.Engine.MaxFlows+1)
-			b.response = newLatency()
+			b.response, b.wait = newLatency(), newLatency()
+		}
+		if r.cfg.Close == CloseFIN {
+			b.up = make([]bool, c.Engine.MaxFlows+1)
 		}
 		r.gens = append(r.gens, g)
 	}
@@ -472,8 +487,13 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 					return true, nil
 				}
 			case <-tick.C:
-				if progress != nil && sending {
-					progress(m.Progress(r.live.Read(0)))
+				if !sending {
+					break
+				}
+				now := r.live.Read(0)
+				r.rec.take(now, draining)
+				if progress != nil {
+					progress(m.Progress(now))
 				}
 			}
 		}
@@ -495,6 +515,7 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	}
 	r.cpu = cpuTime() - cpu
 	r.after = r.stats()
+	r.rec.take(r.live.Read(0), false)
 	draining = true
 	r.stage.enter(PhaseDraining)
 	begin := time.Now()

@@ -51,6 +51,7 @@ type End struct {
 
 // Work is what a generator has done, or the application of a server on one worker.
 type Work struct {
+	Attempted              uint64 // = Done + Failed + InFlight; 0 of a server
 	Done, Failed, InFlight uint64 // as in Progress
 	Counts                 []Count
 }
@@ -178,6 +179,7 @@ type samples struct {
 func (s *samples) take(g generator, w *Work) {
 	var main *latency
 	w.Done, w.Failed, w.InFlight, main = g.progress()
+	w.Attempted = g.attempted()
 	g.counts(func(family, outcome string, n uint64) { w.Counts = append(w.Counts, Count{family, outcome, n}) })
 	n := len(s.names)
 	g.latencies(s.add)

@@ -139,6 +139,7 @@ func (l *lifecycle) stopSending(now int64) {
 type client struct {
 	lifecycle
 	calls  worker.Callbacks
+	worker *worker.Worker // nil until the first SYN
 	tuples *tuples
 	limit  int // flows in flight
 	pace   pace
@@ -150,11 +151,11 @@ type client struct {
 	try      [openBurst]wire.Tuple
 	ids      [openBurst]handshake.FlowID
 	late     []uint32 // by flow index: how late the SYN was, in 64 ns; nil without a rate
+	up       []bool   // by flow index: established; nil if our reset ends those at once
 
 	ctr      clientCounters
 	inWindow uint64 // established when the sending time ended
-	service  *latency
-	response *latency // nil without a rate
+	times
 
 	windowEnds func() // nil: nobody wants to know
 }
@@ -170,7 +171,7 @@ type clientCounters struct {
 }
 
 func newClient(j *job, id int, t *tuples) *client {
-	c := &client{lifecycle: newLifecycle(j, id), tuples: t, service: newLatency()}
+	c := &client{lifecycle: newLifecycle(j, id), tuples: t, times: newTimes()}
 	c.limit = max(1, c.share(j.cfg.Concurrency))
 	c.calls = worker.Callbacks{Bare: true, Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
 	if j.cfg.Close == CloseFIN {
@@ -181,6 +182,9 @@ func newClient(j *job, id int, t *tuples) *client {
 
 // Poll implements worker.Source.
 func (c *client) Poll(w *worker.Worker, now int64) int64 {
+	if c.ctr.established != c.handed {
+		c.handedOver(w, now)
+	}
 	switch c.phase {
 	case sending:
 		return c.send(w, now)
@@ -210,6 +214,7 @@ var errStopped = errors.New("bench: stopped before the first SYN")
 
 func (c *client) begin(w *worker.Worker, now int64) error {
 	var err error
+	c.worker = w
 	if c.app, err = w.AddApp(c.calls); err != nil {
 		return err
 	}
@@ -361,15 +366,32 @@ func (c *client) record(f *worker.Flow) (age int64) {
 	age = int64(f.Age())
 	c.ctr.established++
 	c.service.record(age)
+	switch {
+	case f.Retransmitted():
+		c.resent.record(age)
+	case c.wait != nil:
+		c.wait.record(c.lateness(f))
+	}
 	return age
+}
+
+// lateness is how long after its intended time the SYN of f was sent; 0 without a schedule.
+func (c *client) lateness(f *worker.Flow) int64 {
+	if c.late == nil {
+		return 0
+	}
+	return int64(c.late[f.ID().Index()]) * 64
 }
 
 // respond records that what f is for took so long, and how late it began.
 func (c *client) respond(f *worker.Flow, age int64) {
 	if c.response != nil {
-		c.response.record(age + int64(c.late[f.ID().Index()])*64)
+		c.response.record(age + c.lateness(f))
 	}
 }
+
+// fail records how long f was tried, from its intended time, for nothing.
+func (c *client) fail(f *worker.Flow) { c.failed.record(int64(f.Age()) + c.lateness(f)) }
 
 // establishedRST ends the flow at once: the shortest life a connection can have.
 func (c *client) establishedRST(f *worker.Flow) {
@@ -380,10 +402,16 @@ func (c *client) establishedRST(f *worker.Flow) {
 
 func (c *client) establishedFIN(f *worker.Flow) {
 	c.respond(f, c.record(f))
+	c.up[f.ID().Index()] = true
 	f.Close()
 }
 
-func (c *client) flowClosed(*worker.Flow, handshake.CloseReason) {
+func (c *client) flowClosed(f *worker.Flow, _ handshake.CloseReason) {
 	c.inflight--
 	c.ctr.closed++
+	if c.up != nil && c.up[f.ID().Index()] {
+		c.up[f.ID().Index()] = false
+		return
+	}
+	c.fail(f)
 }

@@ -13,6 +13,9 @@ func (l *lifecycle) latencies(func(name string, l *latency)) {}
 
 func (c *client) counts(put func(family, outcome string, n uint64)) {
 	put("opens", "", c.ctr.opened)
+	if c.worker != nil {
+		put("intended", "", c.wanted(&c.pace, c.worker.Now()))
+	}
 	put("port_pool_exhausted", "", c.ctr.exhausted)
 	put("table_full", "", c.ctr.tableFull)
 }
@@ -52,13 +55,16 @@ func (c *httpClient) counts(put func(family, outcome string, n uint64)) {
 
 func (c *httpClient) latencies(put func(name string, l *latency)) {
 	put("total", c.total)
-	put("first_byte", c.firstByte)
+	put("first_byte", c.first)
 	c.client.latencies(put)
 }
 
 func (f *flood) counts(put func(family, outcome string, n uint64)) {
 	c := &f.ctr
 	put("syns", "", c.sent)
+	if f.worker != nil {
+		put("intended", "", f.wanted(&f.pace, f.worker.Now()))
+	}
 	put("answers", "syn_ack", c.answered)
 	put("answers", "reset", c.reset)
 	put("answers", "repeated", c.repeated)
@@ -70,6 +76,7 @@ func (f *flood) counts(put func(family, outcome string, n uint64)) {
 func (e *echo) counts(put func(family, outcome string, n uint64)) {
 	c := &e.ctr
 	put("frames", "", c.sent)
+	put("intended", "", e.wanted(&e.pace, e.now))
 	put("frames_returned", "", c.returned)
 	put("frames_lost_now", "", c.lost) // one that comes after all is not lost any more
 	put("frames_reordered", "", c.reordered)
@@ -79,4 +86,15 @@ func (e *echo) counts(put func(family, outcome string, n uint64)) {
 	put("frames_unused", "elsewhere", c.elsewhere)
 	put("frames_unused", "foreign", c.foreign)
 	put("stalls", "", c.stalls)
+}
+
+// wanted is how many opens the schedule p has had so far, at time now.
+func (l *lifecycle) wanted(p *pace, now int64) uint64 {
+	if p.interval == 0 || l.phase == resolving {
+		return 0
+	}
+	if l.phase > sending {
+		now = l.end
+	}
+	return p.done + min(uint64(p.due(now)), l.quota)
 }

@@ -29,6 +29,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		r.latencyLine(&b, "latency", r.Latency)
 	}
 	r.latencyLine(&b, "response", r.Response)
+	r.textLatencies(&b)
 	line(&b, "frames", "%s received, %s sent by the client", count(r.Frames.RX), count(r.Frames.TX))
 	side := func(name string, s *Side) {
 		text := fmt.Sprintf("%s, busy %.0f %%, bursts of %.1f", plural(s.Workers, "worker"), 100*s.Busy, s.Burst)
@@ -166,7 +167,7 @@ func (r *Report) latencyLine(b *bytes.Buffer, name string, l Latency) {
 	if l.Count == 0 {
 		return
 	}
-	d := func(ns int64) string { return shortDuration(time.Duration(ns)) }
+	d := shortNS
 	line(b, name, "min %s, p50 %s, p90 %s, p99 %s, p99.9 %s, max %s, mean %s ± %s", d(l.Min), d(l.P50), d(l.P90), d(l.P99), d(l.P999), d(l.Max),
 		d(int64(l.Mean)), d(int64(l.StdDev)))
 }

@@ -103,6 +103,20 @@ func (e *Engine) Age(id FlowID) time.Duration {
 	return time.Duration(e.now64-e.recs[id.idx].start) * 64
 }
 
+// Retransmitted reports whether a segment of the flow's handshake was sent again, as Info.Retrans does. Valid
+// until EndBurst.
+func (e *Engine) Retransmitted(id FlowID) bool { return e.recs[id.idx].flags&flagRetrans != 0 }
+
+// All yields every flow there is, from half-open to TIME-WAIT, in no order. It looks at the whole table;
+// between bursts only.
+func (e *Engine) All(yield func(FlowID) bool) {
+	for i := range e.recs {
+		if e.recs[i].state > Closed && i > 0 && !yield(e.id(uint32(i))) {
+			return
+		}
+	}
+}
+
 // Tuple returns the 4-tuple of a flow; valid until EndBurst after it closed.
 func (e *Engine) Tuple(id FlowID) wire.Tuple { return e.tuple(id.idx) }
 

@@ -57,6 +57,12 @@ func (w *Worker) Flow(id handshake.FlowID) *Flow {
 	return &w.byID
 }
 
+// Flows yields every flow there is, in no order, between two rounds or after the end of the worker.
+// The *Flow is valid until the next one.
+func (w *Worker) Flows(yield func(*Flow) bool) {
+	w.engine.All(func(id handshake.FlowID) bool { return yield(w.Flow(id)) })
+}
+
 // Alive reports whether the flow is not gone; in TIME-WAIT it is there still.
 func (f *Flow) Alive() bool { return f.w.engine.State(f.id) != handshake.Closed }
 
@@ -80,6 +86,13 @@ func (f *Flow) Active() bool { return f.w.engine.Active(f.id) }
 
 // Age returns the time since the first SYN or SYN-ACK went out, up to 274 s.
 func (f *Flow) Age() time.Duration { return f.w.engine.Age(f.id) }
+
+// Retransmitted reports whether a segment of the handshake was sent again. In Established it is Info.Retrans,
+// without the rest.
+func (f *Flow) Retransmitted() bool { return f.w.engine.Retransmitted(f.id) }
+
+// State is where the flow is; Closed when it is gone.
+func (f *Flow) State() handshake.State { return f.w.engine.State(f.id) }
 
 // Worker returns the worker that runs the callback.
 func (f *Flow) Worker() *Worker { return f.w }

@@ -279,6 +279,9 @@ func (w *Worker) ID() int { return w.cfg.ID }
 // Now is the time of the burst: Config.Clock read once per round.
 func (w *Worker) Now() int64 { return w.now }
 
+// Clock reads the clock that Now has the time of the burst of.
+func (w *Worker) Clock() int64 { return w.cfg.Clock() }
+
 // Polling is how the worker waits: Adaptive or Busy.
 func (w *Worker) Polling() Polling { return w.cfg.Polling }
 
