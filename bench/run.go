@@ -356,7 +356,7 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 				return err
 			}
 		}
-		if r.cfg.Rate > 0 {
+		if r.cfg.plan != nil {
 			b := g.base()
 			b.late = make([]uint32, c.Engine.MaxFlows+1)
 			b.response = newLatency()
