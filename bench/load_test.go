@@ -42,12 +42,12 @@ func TestLoadByCount(t *testing.T) {
 }
 
 // When all places are in flight an open loop does not slow down: opens come late, and those that the end
-// of the sending time finds missing are counted. The wire is a black hole, so nothing gives a place back.
+// of the sending time finds missing are counted. The answers take eight times as long as that, so nothing gives a place back.
 func TestLoadAtTheConcurrencyBound(t *testing.T) {
-	r := measure(t, Config{Port: "impair(loss=100%,seed=1):loop:", Load: "5k/100ms", Concurrency: 64, Workers: 2, Drain: -1})
+	r := measure(t, Config{Port: "impair(delay=400ms,seed=1):loop:", Load: "5k/100ms", Concurrency: 64, Workers: 2, Drain: time.Minute, InitialRTO: time.Minute})
 	require.Equal(t, uint64(500), r.Intended)
-	require.Equal(t, uint64(64), r.Handshakes.Attempted)
-	require.Equal(t, uint64(436), r.Handshakes.Unsent)
+	require.LessOrEqual(t, r.Handshakes.Attempted, uint64(64))
+	require.Equal(t, 500-r.Handshakes.Attempted, r.Handshakes.Unsent)
 }
 
 // With a peer that answers late, the time from the intended time has the wait for a place in it,
