@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/impair"
@@ -16,7 +17,7 @@ func (r *run) report() *Report {
 	c := &r.cfg
 	rep := &Report{
 		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
-		TargetRate: c.Rate, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
+		TargetRate: r.targetRate(), Load: c.Load, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
 		Close: c.Close, TimeWaitS: c.TimeWait.Seconds(), FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
 		Drops: map[string]uint64{}, Histograms: map[string]string{}, Samples: []Sample{}, Host: thisHost(r.cpus),
 	}
@@ -122,6 +123,37 @@ func DeviceCounters(port dataplane.Port) map[string]uint64 {
 	}
 }
 
+// targetRate is the rate asked for: of a load, the mean over the sending time.
+func (r *run) targetRate() float64 {
+	if r.cfg.Load == "" {
+		return r.cfg.Rate
+	}
+	return r.perSecond(r.intended(r.took))
+}
+
+// intended is how many opens of all workers are due within a time since the first SYN, 0 without a schedule.
+func (r *run) intended(t time.Duration) uint64 {
+	c := &r.cfg
+	if c.plan == nil {
+		return 0
+	}
+	if c.Duration > 0 {
+		t = min(t, c.Duration-1)
+	}
+	n := c.plan.intended(int64(t))
+	if c.Count > 0 {
+		n = min(n, c.Count)
+	}
+	return n
+}
+
+// scheduled checks what became of the opens of a schedule.
+func (rep *Report) scheduled(made uint64) {
+	if rep.Intended > 0 {
+		rep.equation("intended by the schedule = attempted + unsent", rep.Intended, made)
+	}
+}
+
 func (r *run) perSecond(n uint64) float64 {
 	if r.took <= 0 {
 		return 0
@@ -142,7 +174,6 @@ func (r *run) reportClients(rep *Report) {
 	}
 	rep.Flows = Flows{Done: e.Done, Aborted: e.Aborted, Reset: e.Reset, Broken: e.Broken, Open: e.EstablishedNow}
 	var opened, established, inWindow uint64
-	var late float64
 	var all []*times
 	for _, g := range r.gens {
 		c := g.(opener).base()
@@ -152,11 +183,9 @@ func (r *run) reportClients(rep *Report) {
 		inWindow += c.inWindow
 		rep.Handshakes.PortPoolExhausted += c.ctr.exhausted
 		rep.Handshakes.TableFull += c.ctr.tableFull
-		if c.pace.interval != 0 && c.quota > 0 {
-			late += float64(c.pace.due(c.end))
-		}
+		rep.Handshakes.Unsent += c.missed(&c.pace)
+		rep.Intended += c.wanted(c.ctr.opened)
 	}
-	rep.Handshakes.Unsent = uint64(late)
 	rep.Rate = Rate{HandshakesPerS: r.perSecond(inWindow), SYNsPerS: r.perSecond(opened)}
 	rep.phases(all)
 	r.populate(rep)
@@ -168,6 +197,7 @@ func (r *run) reportClients(rep *Report) {
 	rep.equation("opened by the generator = attempted by the engine", opened, h.Attempted)
 	rep.equation("callbacks = established", established, h.Established)
 	rep.equation("latency samples = established", uint64(rep.Latency.Count), h.Established)
+	rep.scheduled(opened + h.Unsent)
 	if rep.Server != nil && r.lossless(rep) {
 		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
 	}
@@ -207,6 +237,8 @@ func (r *run) reportFlood(rep *Report) {
 		f.Late += g.ctr.late
 		f.Bad += g.ctr.bad
 		f.Stalls += g.ctr.stalls
+		f.Unsent += g.missed(&g.pace)
+		rep.Intended += g.wanted(g.ctr.sent)
 		answered += g.answeredWindow
 		sentInWindow += g.sentWindow
 		segments += r.final[0][i].Segments
@@ -215,6 +247,7 @@ func (r *run) reportFlood(rep *Report) {
 	rep.Rate = Rate{SYNsPerS: r.perSecond(sentInWindow), AnsweredPerS: r.perSecond(answered)}
 	rep.Latency = rep.latency("latency", h)
 	rep.Population = population(cellsOf(h), nil, nil, f.Reset+f.Unanswered)
+	rep.scheduled(f.Sent + f.Unsent)
 	rep.equation("sent = answered + reset + unanswered", f.Sent, f.Answered+f.Reset+f.Unanswered)
 	rep.equation("segments received = answered + reset + repeated + late + bad", segments, f.Answered+f.Reset+f.Repeated+f.Late+f.Bad)
 	if rep.Server != nil && r.bare() {
@@ -245,6 +278,8 @@ func (r *run) reportEcho(rep *Report) {
 		e.Elsewhere += c.elsewhere
 		e.Foreign += c.foreign
 		e.Stalls += c.stalls
+		e.Unsent += g.missed(&g.pace)
+		rep.Intended += g.wanted(c.sent)
 		unreturned += g.unreturned()
 		returned += g.backWindow
 		sentInWindow += g.sentWindow
@@ -253,6 +288,7 @@ func (r *run) reportEcho(rep *Report) {
 	rep.Rate = Rate{FramesPerS: r.perSecond(sentInWindow), ReturnedPerS: r.perSecond(returned)}
 	rep.Latency = rep.latency("latency", h)
 	rep.Population = population(cellsOf(h), nil, nil, e.Lost+e.InFlight)
+	rep.scheduled(e.Sent + e.Unsent)
 	rep.equation("sent = returned + lost + in flight", e.Sent, e.Returned+e.Lost+e.InFlight)
 	rep.equation("in flight = sent at a known time and not returned", e.InFlight, unreturned)
 	rep.equation("frames received = returned + repeated + late + bad + elsewhere + foreign", frames,

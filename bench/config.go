@@ -68,8 +68,12 @@ type Config struct {
 	// as the port has queues; for a wire one per two CPUs, at least one. --workers
 	Workers int `flag:"workers"`
 	// Rate is the number of opens (or SYNs, or frames) per second in all, on a fixed
-	// schedule. 0: as fast as possible. --rate
+	// schedule. 0: as fast as possible, or as Load says. --rate
 	Rate float64 `flag:"rate"`
+	// Load is a rate that changes: stages such as "ramp:1k..50k/30s,hold:10s", see
+	// docs/load.md. Without a Duration it is as long as its stages. --load
+	Load string    `flag:"load"`
+	plan *schedule // of Rate or Load, set by normalize; nil: as fast as possible
 	// Concurrency bounds the flows (or SYNs, or frames) in flight, over all workers.
 	// 0: 256 (syn-flood and echo: 512) per worker. --concurrency
 	Concurrency int `flag:"concurrency"`
@@ -222,6 +226,9 @@ func (c Config) normalize() (Config, error) {
 	if kind.raw {
 		c.Close, c.Cookies = "", "" // nothing there to close or to accept
 	}
+	if err := c.schedule(); err != nil {
+		return c, err
+	}
 	if c.Duration == 0 && c.Count == 0 {
 		c.Duration = DefaultDuration
 	}
@@ -259,6 +266,31 @@ func (c *Config) bounds() error {
 	case c.TimeWait < 0 || c.TimeWait > time.Hour:
 		return flagError("time-wait", c.TimeWait, "want 0 (skip TIME-WAIT) to 1h", "Linux keeps it for 60s")
 	}
+	return nil
+}
+
+// schedule makes the plan, and has the duration be that of the load unless one is given.
+func (c *Config) schedule() (err error) {
+	if c.Load == "" {
+		c.plan = constant(c.Rate)
+		return nil
+	}
+	if c.Rate != 0 {
+		return flagError("rate", c.Rate, "--load "+c.Load+" has rates of its own", "leave one of them out")
+	}
+	if c.plan, err = parseLoad(c.Load); err != nil {
+		return err
+	}
+	to := c.plan.end().to
+	if math.IsInf(to, 1) {
+		return nil
+	}
+	length := time.Duration(to)
+	if c.Duration > length {
+		return flagError("duration", c.Duration, fmt.Sprintf("longer than the load, which ends after %v", length),
+			"leave it out, or let the last rate go on: --load "+c.Load+",hold")
+	}
+	c.Duration = cmp.Or(c.Duration, length)
 	return nil
 }
 

@@ -175,7 +175,9 @@ func (e *echo) high(ack uint32) echoHigh {
 func (e *echo) turn(now int64) (received int, worked bool, next int64) {
 	e.now = now
 	if e.phase == resolving {
-		e.begin(now)
+		if again := e.begin(now); again > 0 {
+			return 0, false, again
+		}
 	}
 	n := e.q.Rx(e.rx)
 	if n > 0 {
@@ -196,14 +198,16 @@ func (e *echo) turn(now int64) (received int, worked bool, next int64) {
 	return n, worked || n > 0, next
 }
 
-func (e *echo) begin(now int64) {
-	e.phase, e.start, e.end, e.heard = sending, now, now, now
-	e.until = never
-	if d := e.job.cfg.Duration; d > 0 {
-		e.until = now + int64(d)
+// begin starts the sending time, or returns when to ask again.
+func (e *echo) begin(now int64) (again int64) {
+	start := e.job.starts(&e.lifecycle, now)
+	if start > now {
+		return start
 	}
-	e.pace = newPace(e.job.cfg.Rate, e.id, e.job.workers, now)
-	close(e.began)
+	e.enter(start)
+	e.heard = now
+	e.pace = newPace(e.job.cfg.plan, e.id, e.job.workers, start)
+	return 0
 }
 
 // want is how many frames to send now, and when to ask again if none.
@@ -213,7 +217,7 @@ func (e *echo) want(now int64) (n int, next int64) {
 	}
 	switch e.phase {
 	case sending:
-		if now >= e.until || e.job.stop.Load() || e.quota == 0 && e.outstanding == 0 {
+		if e.over(now, &e.pace) || e.quota == 0 && e.outstanding == 0 {
 			e.sentWindow, e.backWindow = e.ctr.sent, e.ctr.returned
 			e.stopSending(now)
 			return e.want(now)
@@ -233,8 +237,8 @@ func (e *echo) want(now int64) (n int, next int64) {
 	if uint64(n) > e.quota {
 		n = int(e.quota)
 	}
-	if e.pace.interval != 0 {
-		due := e.pace.due(now)
+	if e.pace.on() {
+		due := e.pace.due(min(now, e.until-1))
 		if due == 0 {
 			return 0, min(e.until, e.pace.intended())
 		}
@@ -285,8 +289,8 @@ func (e *echo) fill(b *dataplane.Batch, n int, now int64) {
 	e.ctr.sent = k
 	e.outstanding += n
 	e.quota -= uint64(n)
-	if e.pace.interval != 0 {
-		e.pace.done += uint64(n)
+	if e.pace.on() {
+		e.pace.made(n)
 	}
 }
 

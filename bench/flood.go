@@ -92,8 +92,8 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 			f.abandon(errStopped, now)
 			return worker.Never
 		}
-		if !f.resolve(w, now) {
-			return now + hopRetry
+		if again := f.resolve(w, now); again > 0 {
+			return again
 		}
 		hop, _ := w.Net().NextHop(f.job.remote)
 		mac, _ := w.Net().Neighbors.Lookup(hop)
@@ -103,9 +103,9 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 			return worker.Never
 		}
 		f.heard, f.worker = now, w
-		f.pace = newPace(f.job.cfg.Rate, f.id, f.job.workers, now)
+		f.pace = newPace(f.job.cfg.plan, f.id, f.job.workers, f.start)
 	case sending:
-		if now >= f.until || f.job.stop.Load() || f.quota == 0 && f.inflight() == 0 {
+		if f.over(now, &f.pace) || f.quota == 0 && f.inflight() == 0 {
 			f.answeredWindow, f.sentWindow = f.ctr.answered+f.ctr.reset, f.ctr.sent
 			f.stopSending(now)
 			if f.inflight() == 0 {
@@ -181,8 +181,8 @@ func (f *flood) Want(now int64) (n int, next int64) {
 	if uint64(n) > f.quota {
 		n = int(f.quota)
 	}
-	if f.pace.interval != 0 {
-		due := f.pace.due(now)
+	if f.pace.on() {
+		due := f.pace.due(min(now, f.until-1))
 		if due == 0 {
 			return 0, f.pace.intended()
 		}
@@ -240,8 +240,8 @@ func (f *flood) Send(now int64, b *dataplane.Batch) {
 	}
 	f.ctr.sent = k
 	f.quota -= uint64(b.N)
-	if f.pace.interval != 0 {
-		f.pace.done += uint64(b.N)
+	if f.pace.on() {
+		f.pace.made(b.N)
 	}
 }
 

@@ -86,9 +86,9 @@ func (m *mob) send(n int, now int64) {
 func (m *mob) Rx(b *dataplane.Batch) int {
 	b.N = 0
 	now := m.clock()
-	if m.pace.interval != 0 {
+	if m.pace.on() {
 		n := min(m.pace.due(now), 4*dataplane.BatchSize)
-		m.pace.done += uint64(n)
+		m.pace.made(n)
 		m.send(n, now)
 	}
 	m.more = m.Queue.Rx(m.in) > 0

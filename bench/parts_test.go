@@ -12,30 +12,6 @@ import (
 	"github.com/fastsyn/fastsyn/rss"
 )
 
-// The schedule does not slip: late opens stay late, and all are made up for.
-func TestPace(t *testing.T) {
-	p := newPace(1000, 0, 1, 5e6)
-	require.Equal(t, 0, p.due(5e6-1))
-	require.Equal(t, 1, p.due(5e6))
-	require.Equal(t, int64(5e6), p.intended())
-	p.done = 1
-	require.Equal(t, 0, p.due(5.9e6))
-	require.Equal(t, int64(6e6), p.intended())
-	require.Equal(t, 10, p.due(15e6), "ten milliseconds asleep are ten opens due")
-	require.Equal(t, int64(6e6), p.intended(), "and the first of them is late")
-
-	// Two workers share a rate evenly.
-	a, b := newPace(1000, 0, 2, 0), newPace(1000, 1, 2, 0)
-	require.Equal(t, int64(0), a.intended())
-	require.Equal(t, int64(1e6), b.intended())
-	a.done++
-	require.Equal(t, int64(2e6), a.intended())
-	// A slow rate needs no whole number per second.
-	s := newPace(0.1, 0, 1, 0)
-	s.done = 1
-	require.Equal(t, int64(10e9), s.intended())
-}
-
 func TestTWT_010_TuplesStayOnTheirQueue(t *testing.T) {
 	reta, err := rss.NewRETA(128, 3)
 	require.NoError(t, err)

@@ -56,8 +56,8 @@ type poller struct {
 	err  error
 }
 
-func newPoller(role string, port dataplane.Port, id, cpu int, busy bool, st station) *poller {
-	begin := time.Now()
+// newPoller makes a poller whose clock counts from begin, as those of its port do.
+func newPoller(role string, port dataplane.Port, id, cpu int, busy bool, st station, begin time.Time) *poller {
 	return &poller{
 		id: id, role: role, port: port, queue: port.Queue(id), st: st, cpu: cpu, busy: busy,
 		clock: func() int64 { return 1 + int64(time.Since(begin)) },
@@ -174,12 +174,13 @@ type pollers struct {
 // of queue i on cpus[i]; beyond its length they are not pinned. Profiles know them by role.
 func startPollers(role string, port dataplane.Port, cpus []int, busy bool, make func(i int) station) *pollers {
 	p := &pollers{port: port}
+	begin := time.Now()
 	for i := range port.Info().Queues {
 		cpu := -1
 		if i < len(cpus) {
 			cpu = cpus[i]
 		}
-		p.all = append(p.all, newPoller(role, port, i, cpu, busy, make(i)))
+		p.all = append(p.all, newPoller(role, port, i, cpu, busy, make(i), begin))
 	}
 	for _, one := range p.all {
 		go one.run()

@@ -25,7 +25,9 @@ type Report struct {
 	PeerMAC     string  `json:"peer_mac"` // of the reflector, in an echo; empty: our own
 	Workers     int     `json:"workers"`  // client workers
 	Concurrency int     `json:"concurrency"`
-	TargetRate  float64 `json:"target_rate"` // opens per second; 0: as fast as possible
+	TargetRate  float64 `json:"target_rate"` // opens per second, the mean of a load; 0: as fast as possible
+	Load        string  `json:"load"`        // as given; empty: one rate, or none
+	Intended    uint64  `json:"intended"`    // opens that the schedule wanted in the sending time; 0 without one
 	DurationS   float64 `json:"duration_s"`  // sending time
 	DrainS      float64 `json:"drain_s"`
 	Seed        uint64  `json:"seed"`
@@ -118,6 +120,7 @@ type SYNFlood struct {
 	Late       uint64 `json:"late"`     // verified answers too late to say whether they are the first
 	Bad        uint64 `json:"bad"`      // segments that verify for no SYN
 	Stalls     uint64 `json:"stalls"`   // times without any answer for 100 ms
+	Unsent     uint64 `json:"unsent"`   // as of Handshakes
 }
 
 // Echo is the outcome of that scenario: sent = returned + lost + in_flight.
@@ -134,6 +137,7 @@ type Echo struct {
 	Elsewhere uint64 `json:"elsewhere"` // came to another queue than the port says; among the lost
 	Foreign   uint64 `json:"foreign"`   // frames of others
 	Stalls    uint64 `json:"stalls"`
+	Unsent    uint64 `json:"unsent"` // as of Handshakes
 }
 
 // Rate is per second of the sending time.

@@ -369,7 +369,7 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 			}
 		}
 		b := g.base()
-		if r.cfg.Rate > 0 {
+		if r.cfg.plan != nil {
 			b.late = make([]uint32, c.Engine.MaxFlows+1)
 			b.response, b.wait = newLatency(), newLatency()
 		}

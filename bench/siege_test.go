@@ -167,7 +167,7 @@ func newPeople(clock func() int64) *people {
 
 // come has n more opens begin, rate per second from now on.
 func (p *people) come(n int, rate float64, now int64) {
-	p.left, p.pace = n, newPace(rate, 0, 1, now)
+	p.left, p.pace = n, newPace(constant(rate), 0, 1, now)
 }
 
 // Poll implements worker.Source.
@@ -191,7 +191,7 @@ func (p *people) Poll(w *worker.Worker, now int64) int64 {
 			break
 		}
 		p.due[id.Index()] = p.pace.intended()
-		p.pace.done++
+		p.pace.made(1)
 		p.left--
 		p.ctr.begun++
 	}

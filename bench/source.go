@@ -40,6 +40,31 @@ type job struct {
 	content  []byte // of responses, if our own server makes them
 	stop     atomic.Bool
 	fail     chan error
+
+	ready atomic.Int32 // workers that could send
+	begin atomic.Int64 // when a schedule starts, for all of them; 0: not yet
+}
+
+// startMargin is what workers get to hear that they start.
+const startMargin = int64(200e3)
+
+// starts is when a worker that could send may begin to: at once, but with a schedule all begin
+// together, so that their opens stay evenly spaced and none is late from the start. A time that
+// is later than now is when to ask again.
+func (j *job) starts(l *lifecycle, now int64) int64 {
+	if j.cfg.plan == nil || j.workers == 1 {
+		return now
+	}
+	if !l.ready {
+		l.ready = true
+		if int(j.ready.Add(1)) == j.workers {
+			j.begin.Store(now + startMargin)
+		}
+	}
+	if at := j.begin.Load(); at > 0 {
+		return at
+	}
+	return now + startMargin/4
 }
 
 // lifecycle is what both kinds of generators have: phases, and channels that
@@ -52,6 +77,7 @@ type lifecycle struct {
 	end   int64 // end of the sending time
 	until int64
 	quota uint64 // opens left
+	ready bool   // and waiting for the others
 
 	began, sent, done chan struct{}
 }
@@ -70,6 +96,16 @@ func newLifecycle(j *job, id int) lifecycle {
 	}
 }
 
+// wanted is how many opens of this worker the schedule has in its sending time, of
+// which so many were made: counted anew, from the start.
+func (l *lifecycle) wanted(made uint64) uint64 {
+	if l.job.cfg.plan == nil || l.phase <= sending {
+		return 0
+	}
+	p := newPace(l.job.cfg.plan, l.id, l.job.workers, l.start)
+	return min(p.dueBy(min(l.end, l.until-1)), l.quota+made)
+}
+
 // share is this worker's part of n.
 func (l *lifecycle) share(n int) int {
 	k := n / l.job.workers
@@ -79,8 +115,9 @@ func (l *lifecycle) share(n int) int {
 	return k
 }
 
-// resolve reports whether the next hop is known. After a failure it never is.
-func (l *lifecycle) resolve(w *worker.Worker, now int64) bool {
+// resolve enters the sending time once the next hop is known and the others are
+// ready too, and returns 0; else it returns when to ask again.
+func (l *lifecycle) resolve(w *worker.Worker, now int64) (again int64) {
 	known, failed, err := w.Resolve(l.job.remote)
 	switch {
 	case err != nil:
@@ -93,15 +130,45 @@ func (l *lifecycle) resolve(w *worker.Worker, now int64) bool {
 		}
 		l.abandon(fmt.Errorf("bench: no answer to %s for %v on %s after 3 tries: is the peer up, and on this link?", what, hop, l.job.portName), now)
 	case known:
-		l.phase, l.start, l.end = sending, now, now
-		l.until = math.MaxInt64
-		if d := l.job.cfg.Duration; d > 0 {
-			l.until = now + int64(d)
+		start := l.job.starts(l, now)
+		if start > now {
+			return start
 		}
-		close(l.began)
-		return true
+		l.enter(start)
+		return 0
 	}
-	return false
+	return now + hopRetry
+}
+
+// enter begins the sending time.
+func (l *lifecycle) enter(start int64) {
+	l.phase, l.start, l.end = sending, start, start
+	l.until = math.MaxInt64
+	if d := l.job.cfg.Duration; d > 0 {
+		l.until = start + int64(d)
+	}
+	close(l.began)
+}
+
+// lastCall is how long after the sending time what was due in it may still be sent: a
+// worker that looks at the clock just before its end and just after it misses nothing.
+const lastCall = int64(1e6)
+
+// over reports whether the sending time has ended.
+func (l *lifecycle) over(now int64, p *pace) bool {
+	if now < l.until {
+		return l.job.stop.Load()
+	}
+	return l.job.stop.Load() || !p.on() || now >= l.until+lastCall || p.due(l.until-1) == 0
+}
+
+// missed are the opens of the sending time that the schedule wanted and that were
+// not made. Those that a count leaves out were not wanted.
+func (l *lifecycle) missed(p *pace) uint64 {
+	if !p.on() || l.quota == 0 {
+		return 0
+	}
+	return min(p.dueBy(min(l.end, l.until-1))-p.done, l.quota)
 }
 
 // abandon ends the run with err.
@@ -193,8 +260,8 @@ func (c *client) Poll(w *worker.Worker, now int64) int64 {
 			c.abandon(errStopped, now)
 			return worker.Never
 		}
-		if !c.resolve(w, now) {
-			return now + hopRetry
+		if again := c.resolve(w, now); again > 0 {
+			return again
 		}
 		if err := c.begin(w, now); err != nil {
 			c.abandon(err, now)
@@ -218,13 +285,13 @@ func (c *client) begin(w *worker.Worker, now int64) error {
 	if c.app, err = w.AddApp(c.calls); err != nil {
 		return err
 	}
-	c.pace = newPace(c.job.cfg.Rate, c.id, c.job.workers, now)
+	c.pace = newPace(c.job.cfg.plan, c.id, c.job.workers, c.start)
 	return nil
 }
 
 // send opens as many flows as are due, and ends the sending time.
 func (c *client) send(w *worker.Worker, now int64) int64 {
-	if now >= c.until || c.job.stop.Load() {
+	if c.over(now, &c.pace) {
 		c.endWindow(now)
 		return worker.Never
 	}
@@ -255,8 +322,8 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 	if uint64(n) > c.quota && n > 0 {
 		n = int(c.quota)
 	}
-	if c.pace.interval != 0 {
-		due := c.pace.due(now)
+	if c.pace.on() {
+		due := c.pace.due(min(now, c.until-1))
 		if due == 0 {
 			return min(c.until, c.pace.intended())
 		}
@@ -344,9 +411,9 @@ func (c *client) opened(now int64, id handshake.FlowID) {
 	c.misses = 0
 	c.quota--
 	c.ctr.opened++
-	if c.pace.interval != 0 {
-		c.late[id.Index()] = uint32(max(0, now-c.pace.intended()) / 64)
-		c.pace.done++
+	if c.pace.on() {
+		c.late[id.Index()] = uint32(min(max(0, now-c.pace.intended())/64, math.MaxUint32))
+		c.pace.made(1)
 	}
 }
 

@@ -14,7 +14,7 @@ func (l *lifecycle) latencies(func(name string, l *latency)) {}
 func (c *client) counts(put func(family, outcome string, n uint64)) {
 	put("opens", "", c.ctr.opened)
 	if c.worker != nil {
-		put("intended", "", c.wanted(&c.pace, c.worker.Now()))
+		put("intended", "", c.wantedBy(&c.pace, c.worker.Now()))
 	}
 	put("port_pool_exhausted", "", c.ctr.exhausted)
 	put("table_full", "", c.ctr.tableFull)
@@ -63,7 +63,7 @@ func (f *flood) counts(put func(family, outcome string, n uint64)) {
 	c := &f.ctr
 	put("syns", "", c.sent)
 	if f.worker != nil {
-		put("intended", "", f.wanted(&f.pace, f.worker.Now()))
+		put("intended", "", f.wantedBy(&f.pace, f.worker.Now()))
 	}
 	put("answers", "syn_ack", c.answered)
 	put("answers", "reset", c.reset)
@@ -76,7 +76,7 @@ func (f *flood) counts(put func(family, outcome string, n uint64)) {
 func (e *echo) counts(put func(family, outcome string, n uint64)) {
 	c := &e.ctr
 	put("frames", "", c.sent)
-	put("intended", "", e.wanted(&e.pace, e.now))
+	put("intended", "", e.wantedBy(&e.pace, e.now))
 	put("frames_returned", "", c.returned)
 	put("frames_lost_now", "", c.lost) // one that comes after all is not lost any more
 	put("frames_reordered", "", c.reordered)
@@ -88,13 +88,13 @@ func (e *echo) counts(put func(family, outcome string, n uint64)) {
 	put("stalls", "", c.stalls)
 }
 
-// wanted is how many opens the schedule p has had so far, at time now.
-func (l *lifecycle) wanted(p *pace, now int64) uint64 {
-	if p.interval == 0 || l.phase == resolving {
+// wantedBy is how many opens the schedule p has had so far, at time now.
+func (l *lifecycle) wantedBy(p *pace, now int64) uint64 {
+	if !p.on() || l.phase == resolving {
 		return 0
 	}
 	if l.phase > sending {
-		now = l.end
+		now = min(l.end, l.until-1)
 	}
-	return p.done + min(uint64(p.due(now)), l.quota)
+	return min(p.dueBy(now), l.quota+p.done)
 }

@@ -92,7 +92,10 @@ func (r *Report) head(b *bytes.Buffer, kind *scenario) {
 	}
 	line(b, "scenario", "%s over %s to %s", r.Scenario, r.Port, peer)
 	how := "as fast as possible"
-	if r.TargetRate > 0 {
+	switch {
+	case r.Load != "":
+		how = r.Load + " (" + number(r.TargetRate) + "/s in the mean)"
+	case r.TargetRate > 0:
 		how = number(r.TargetRate) + "/s on schedule"
 	}
 	text := fmt.Sprintf("%s, %s in flight, %s, %s polling", plural(r.Workers, "worker"), count(uint64(r.Concurrency)), how, r.Polling)

@@ -38,7 +38,7 @@ func BenchmarkUnderAttack(b *testing.B) {
 				prefixes: 1 << 20, live: true, wire: loop.Config{Ring: 8192, Frames: 16384},
 			})
 			if c.flood > 0 {
-				s.mob.pace = newPace(c.flood, 0, 1, s.mob.clock())
+				s.mob.pace = newPace(constant(c.flood), 0, 1, s.mob.clock())
 			}
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // workers that never block must not keep this goroutine waiting
 			go s.server.Run()

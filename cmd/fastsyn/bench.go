@@ -86,6 +86,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
 	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
 	f.Float64Var(&c.Rate, "rate", 0, "opens (or SYNs, or frames) per second on a fixed schedule (0: as fast as possible)")
+	f.StringVar(&c.Load, "load", "", "rates that change, such as ramp:1k..50k/30s,hold:10s (docs/load.md); --duration is then its length")
 	f.IntVar(&c.Concurrency, "concurrency", 0, "flows (or SYNs, or frames) in flight over all workers (0: 256 per worker, syn-flood and echo 512)")
 	f.DurationVar(&c.Duration, "duration", 0, "sending time (0: 10s, or no bound with --count)")
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
@@ -112,7 +113,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
 	groupFlags(
 		cmd,
-		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "concurrency", "workers", "seed", "drain", "no-drain"}},
+		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
 		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-body", "http-path"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
