@@ -4,14 +4,18 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"reflect"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
-// Schema names the JSON form of Report; docs/report.md describes each field.
-const Schema = "fastsyn.report/v1"
+// Schema names the JSON form of Report; docs/report.md describes each field, and
+// docs/schema/report.v1.json says the same to programs.
+const Schema = schemaName + "/v1"
+
+const schemaName = "fastsyn.report"
 
 // Report is the outcome of a run.
 type Report struct {
@@ -194,8 +198,9 @@ type Equation struct {
 	Holds bool   `json:"holds"`
 }
 
-// WriteJSON writes the report, indented.
+// WriteJSON writes the report, indented. Lists and maps that are nil become empty ones.
 func (r *Report) WriteJSON(w io.Writer) error {
+	complete(reflect.ValueOf(r))
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
