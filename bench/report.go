@@ -57,8 +57,10 @@ type Report struct {
 	Histograms map[string]string `json:"histograms"`
 	Intervals  []Interval        `json:"intervals"`
 	Samples    []Sample          `json:"samples"`
-	Path       []Stage           `json:"path"`   // where segments were lost
-	Search     *Search           `json:"search"` // null: none was asked for
+	Path       []Stage           `json:"path"` // where frames were lost
+	// Reconciled are the counters of devices beside ours; empty where a device has none.
+	Reconciled []Balance `json:"reconciled"`
+	Search     *Search   `json:"search"` // null: none was asked for
 	// Config is what was asked for, by the names of flags, with the seed that was used. --replay runs it again.
 	Config map[string]any `json:"config"`
 

@@ -31,13 +31,7 @@ func sum(name string, left, right uint64) Equation { return Equation{name, left,
 
 // sum is what came into a stage and what became of it.
 func (s *Stage) sum() Equation {
-	in, out := s.In, s.Out
-	for _, n := range s.Added {
-		in += n
-	}
-	for _, n := range s.Lost {
-		out += n
-	}
+	in, out := s.In+lostBy(s.Added), s.Out+lostBy(s.Lost)
 	if !s.Seen { // bounds, which need not add up
 		in, out = 0, 0
 	}
