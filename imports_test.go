@@ -69,7 +69,10 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+
+	// What programs are told of reports.
+	"docs/schema": {},
 
 	// Look at the machine, know nothing of packets.
 	"cmd/fastsyn/internal/ethtool": {},

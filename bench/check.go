@@ -40,6 +40,7 @@ func (r *run) report() *Report {
 	r.checkShares(rep)
 	r.checkWorkers(rep)
 	r.checkWire(rep)
+	r.path(rep)
 	rep.judge()
 	rep.Limiter = limiter(rep)
 	return rep

@@ -1,13 +1,15 @@
 package bench
 
-// Stage is a place on the way of the segments from the generator to the peer and back, in
-// order: how many came in, went on, and were lost there. A stage that is not ours to see has Seen false.
+// Stage is a place on the way of the frames from the generator to the peer and back, in
+// order: how many came in, went on, and were lost there: In + Added = Out + Lost. A stage that is
+// not ours to see has Seen false; what it lost is a bound derived from the answers that did not come.
 type Stage struct {
-	Name string            `json:"name"` // sent, wire, peer, return, ring, parse, state
-	In   uint64            `json:"in"`
-	Out  uint64            `json:"out"`
-	Lost map[string]uint64 `json:"lost"` // by reason
-	Seen bool              `json:"seen"`
+	Name  string            `json:"name"` // sent, wire, peer, return, ring, parse, state
+	In    uint64            `json:"in"`
+	Out   uint64            `json:"out"`
+	Lost  map[string]uint64 `json:"lost"`  // by reason
+	Added map[string]uint64 `json:"added"` // by reason: copies that an impairment made
+	Seen  bool              `json:"seen"`
 }
 
 // Sample is a handshake whose segments were recorded, for a ladder diagram.

@@ -4,14 +4,18 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"reflect"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/flow"
 	"github.com/fastsyn/fastsyn/handshake"
 )
 
-// Schema names the JSON form of Report; docs/report.md describes each field.
-const Schema = "fastsyn.report/v1"
+// Schema names the JSON form of Report; docs/report.md describes each field, and
+// docs/schema/report.v1.json says the same to programs.
+const Schema = schemaName + "/v1"
+
+const schemaName = "fastsyn.report"
 
 // Report is the outcome of a run.
 type Report struct {
@@ -55,8 +59,10 @@ type Report struct {
 	Histograms map[string]string `json:"histograms"`
 	Intervals  []Interval        `json:"intervals"`
 	Samples    []Sample          `json:"samples"`
-	Path       []Stage           `json:"path"`   // where segments were lost
-	Search     *Search           `json:"search"` // null: none was asked for
+	Path       []Stage           `json:"path"` // where frames were lost
+	// Reconciled are the counters of devices beside ours; empty where a device has none.
+	Reconciled []Balance `json:"reconciled"`
+	Search     *Search   `json:"search"` // null: none was asked for
 	// Config is what was asked for, by the names of flags, with the seed that was used. --replay runs it again.
 	Config map[string]any `json:"config"`
 
@@ -198,8 +204,9 @@ type Equation struct {
 	Holds bool   `json:"holds"`
 }
 
-// WriteJSON writes the report, indented.
+// WriteJSON writes the report, indented. Lists and maps that are nil become empty ones.
 func (r *Report) WriteJSON(w io.Writer) error {
+	complete(reflect.ValueOf(r))
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)

@@ -31,6 +31,7 @@ func measure(t testing.TB, c Config) *Report {
 	}
 	require.True(t, r.Valid, r.InvalidReason)
 	require.NotEmpty(t, r.Limiter)
+	survives(t, r)
 	return r
 }
 

@@ -43,7 +43,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		side("server", r.Server)
 	}
 	line(&b, "drops", "%s", cmp.Or(nonZero(r.Drops), "none"))
+	r.textPath(&b)
 	r.textDevice(&b)
+	r.textReconciled(&b)
 	line(&b, "limiter", "%s", r.Limiter)
 	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
 	writeVerdict(&b, r.Equations, r.Valid, r.InvalidReason)

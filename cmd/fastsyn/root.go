@@ -47,7 +47,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
+	root.AddCommand(newBench(), newReport(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
 	return root
 }
 

@@ -22,8 +22,11 @@ type Port struct {
 	queues   []*queue
 	offloads *offloads // nil: untouched
 
-	mu  sync.Mutex // guards ctl against Close
-	ctl int        // for ioctls, in the namespace of the interface; -1 when closed
+	mu     sync.Mutex // guards what follows against Close
+	ctl    int        // for ioctls, in the namespace of the interface; -1 when closed
+	nl     int        // for its counters, likewise; -1 if there is none
+	nlSeq  uint32
+	before []uint64 // the counters when it was opened
 }
 
 // Open opens an interface in the calling thread's network namespace. An
@@ -37,7 +40,7 @@ func Open(cfg Config) (_ *Port, err error) {
 	if err != nil {
 		return nil, noInterface(cfg.Interface, err)
 	}
-	p := &Port{cfg: cfg, ifindex: ifi.Index, ctl: -1}
+	p := &Port{cfg: cfg, ifindex: ifi.Index, ctl: -1, nl: -1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
@@ -49,6 +52,7 @@ func Open(cfg Config) (_ *Port, err error) {
 	if err := p.checkEthernet(); err != nil {
 		return nil, err
 	}
+	p.openStats()
 	mac := ifi.HardwareAddr
 	if len(mac) != 6 { // lo
 		mac = make(net.HardwareAddr, 6)
@@ -254,7 +258,7 @@ func (p *Port) Close() error {
 	for _, q := range p.queues {
 		errs = append(errs, q.close())
 	}
-	errs = append(errs, unix.Close(p.ctl))
+	errs = append(errs, p.closeStats(), unix.Close(p.ctl))
 	p.ctl = -1
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("afpacket: %s: closing: %w", p.cfg.Interface, err)

@@ -406,7 +406,7 @@ func TestCloseLeaksNothing(t *testing.T) {
 	sockets, maps := fds(), count(t, "/proc/self/maps", "socket:")
 	for range 2 {
 		p := l.open(Config{Queues: 3, OffloadsOff: true})
-		require.Equal(t, sockets+10, fds())
+		require.Equal(t, sockets+11, fds())
 		require.Equal(t, maps+6, count(t, "/proc/self/maps", "socket:"))
 		require.NoError(t, p.Close())
 		require.NoError(t, p.Close(), "twice")
