@@ -302,6 +302,10 @@ func (e *Engine) expire(idx uint32) {
 			e.simultaneousSynAck(r, s, tsOff)
 		}
 	default:
+		if r.sndUna == r.sndNxt && r.probed() {
+			e.sendProbe(r, idx, tsOff)
+			return
+		}
 		e.ctr.DataRetrans++
 		e.sendUnacked(r, idx, tsOff)
 	}

@@ -267,6 +267,10 @@ func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
 // Abort, Close and Release act on a flow kept by its ID; see Flow.
 func (w *Worker) Abort(id handshake.FlowID) { w.Flow(id).Abort() }
 
+// Probe asks the peer of a Bare flow that was opened here whether it still has it; see
+// handshake.Engine.Probe and Callbacks.Alive.
+func (w *Worker) Probe(id handshake.FlowID) bool { return w.engine.Probe(id) }
+
 // Close sends a FIN.
 func (w *Worker) Close(id handshake.FlowID) { w.Flow(id).Close() }
 
