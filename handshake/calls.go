@@ -295,6 +295,9 @@ func (e *Engine) expire(idx uint32) {
 		r.flags |= flagRetrans
 		e.ctr.SynRetrans++
 		e.sendSYN(r, idx, tsOff)
+		if e.repeats {
+			e.event(EventRepeated, idx, -1)
+		}
 	case SynRcvd:
 		r.flags |= flagRetrans
 		e.ctr.SynAckRetrans++

@@ -36,6 +36,8 @@ const (
 	EventICMP
 	// EventAlive: the first segment of the peer since a Probe.
 	EventAlive
+	// EventRepeated: the SYN of an attempt was sent again; see TellRepeats.
+	EventRepeated
 )
 
 // Event is something an application wants to know. Events of a burst are valid

@@ -313,6 +313,8 @@ func (k *kit) takeEvents() string {
 			list = append(list, "acked")
 		case EventAlive:
 			list = append(list, "alive")
+		case EventRepeated:
+			list = append(list, "repeated")
 		case EventPeerClosed:
 			list = append(list, "peer closed")
 		case EventClosed:

@@ -22,6 +22,9 @@ func (e *Engine) Probe(id FlowID) bool {
 	return true
 }
 
+// TellRepeats has each repetition of a SYN told by EventRepeated, from now on.
+func (e *Engine) TellRepeats() { e.repeats = true }
+
 func (e *Engine) sendProbe(r *record, idx uint32, tsOff uint32) bool {
 	s := e.emit(idx, false)
 	if s == nil {

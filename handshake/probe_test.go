@@ -104,3 +104,14 @@ func TestProbeRefused(t *testing.T) {
 	require.True(t, k.e.Probe(k.flow))
 	k.advance(time.Second)
 }
+
+// Whoever opens is told of each repetition.
+func TestRepeatsAreTold(t *testing.T) {
+	k := newKit(t, Config{SYNRetries: 2})
+	k.e.TellRepeats()
+	k.play(connecting + `
+		+1001ms | S seq=0 | SYN-SENT | repeated
+		+2001ms | S seq=0 | SYN-SENT | repeated
+		+4001ms | -       | CLOSED   | closed: timed out
+	`)
+}

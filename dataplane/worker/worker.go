@@ -196,6 +196,9 @@ func (w *Worker) AddApp(cb Callbacks) (uint16, error) {
 			return 0, err
 		}
 	}
+	if cb.Repeated != nil {
+		w.engine.TellRepeats()
+	}
 	w.apps = append(w.apps, cb)
 	return app, nil
 }
