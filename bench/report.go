@@ -230,7 +230,7 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 		"accepted": c.Accepted, "half_open_reset": c.HalfOpenReset, "half_open_timed_out": c.HalfOpenTimedOut,
 		"half_open_replaced": c.HalfOpenReplaced, "half_open_closed": c.HalfOpenClosed, "cookie_no_room": c.CookieNoRoom,
 		"half_open_evicted": c.HalfOpenEvicted, "half_open_overflow": c.HalfOpenOverflow, "cookie_limited": c.CookieLimited,
-		"syn_acks_held": c.SynAckHeld, "source_cookies": c.SourceCookies, "under_pressure_now": c.UnderPressure, "queued_now": c.Queued,
+		"syn_acks_held": c.SynAckHeld, "probes": c.Probes, "source_cookies": c.SourceCookies, "under_pressure_now": c.UnderPressure, "queued_now": c.Queued,
 		"attempted": c.Attempted, "connected": c.Connected, "refused": c.Refused, "timed_out": c.TimedOut,
 		"unreachable": c.Unreachable, "attempt_aborted": c.AttemptAborted,
 		"done": c.Done, "reset": c.Reset, "broken": c.Broken, "aborted": c.Aborted, "exported": c.Exported, "imported": c.Imported,

@@ -295,6 +295,9 @@ func (e *Engine) expire(idx uint32) {
 		r.flags |= flagRetrans
 		e.ctr.SynRetrans++
 		e.sendSYN(r, idx, tsOff)
+		if e.repeats {
+			e.event(EventRepeated, idx, -1)
+		}
 	case SynRcvd:
 		r.flags |= flagRetrans
 		e.ctr.SynAckRetrans++
@@ -302,6 +305,10 @@ func (e *Engine) expire(idx uint32) {
 			e.simultaneousSynAck(r, s, tsOff)
 		}
 	default:
+		if r.sndUna == r.sndNxt && r.probed() {
+			e.sendProbe(r, idx, tsOff)
+			return
+		}
 		e.ctr.DataRetrans++
 		e.sendUnacked(r, idx, tsOff)
 	}

@@ -46,6 +46,8 @@ type Counters struct {
 	// SynAckHeld are SYN-ACKs whose time had come but that were not repeated: the peer had answered and
 	// is deferred, or cookie mode was on.
 	SynAckHeld uint64
+	// Probes are the segments sent for Engine.Probe, repetitions included.
+	Probes uint64
 	// SourceCookies are SYNs that got a cookie because they were above Flood.Source.
 	SourceCookies uint64
 	// PayloadBytes is text delivered in order.
@@ -105,6 +107,7 @@ func (c *Counters) Add(o *Counters) {
 	c.SoftErrors += o.SoftErrors
 	c.PathMTUs += o.PathMTUs
 	c.SynAckHeld += o.SynAckHeld
+	c.Probes += o.Probes
 	c.SourceCookies += o.SourceCookies
 	c.PayloadBytes += o.PayloadBytes
 	c.FastOpen.add(&o.FastOpen)

@@ -73,6 +73,7 @@ type Engine struct {
 	listeners listeners
 	fast      fastOpen
 	streams   []bool // by application
+	repeats   bool   // see TellRepeats
 
 	flows, halfOpen, opening, established int
 	resent                                int // half-opens whose SYN-ACK was due again; the others are young (RTX-009)

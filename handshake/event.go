@@ -34,6 +34,10 @@ const (
 	// EventICMP: an ICMP error about a stream, quoting sequence number Event.ISS; Event.Len
 	// is the path MTU that it reports, 0 if it is about something else.
 	EventICMP
+	// EventAlive: the first segment of the peer since a Probe.
+	EventAlive
+	// EventRepeated: the SYN of an attempt was sent again; see TellRepeats.
+	EventRepeated
 )
 
 // Event is something an application wants to know. Events of a burst are valid

@@ -54,7 +54,7 @@ func testRing(tb testing.TB, now Time) *cookie.Ring {
 //
 //	S seq=0 mss=1460 …   a segment of the peer; "A … & R …" is a burst of several
 //	+1s                  time passes and timers fire
-//	connect [N], close, release, abort, send N [fin], icmp soft|hard|refused|other|mtu=N seq=N
+//	connect [N], close, release, abort, probe, send N [fin], icmp soft|hard|refused|other|mtu=N seq=N
 //
 // A segment is its flags (S F R P A U E C N, "." for none) and seq, ack, win, len, mss,
 // ws, sack, ts, ecr, tos, rport, lport. Its seq counts from the peer's ISS and
@@ -155,6 +155,8 @@ func (k *kit) step(line, what string) ([]wire.Segment, int) {
 		require.True(k.tb, k.e.Release(k.flow), line)
 	case "abort":
 		require.True(k.tb, k.e.Abort(k.flow), line)
+	case "probe":
+		require.True(k.tb, k.e.Probe(k.flow), line)
 	case "send":
 		num, fin, _ := strings.Cut(arg, " ")
 		n, err := strconv.Atoi(num)
@@ -309,6 +311,10 @@ func (k *kit) takeEvents() string {
 			list = append(list, fmt.Sprintf("data %d+%d", ev.Off, ev.Len))
 		case EventAcked:
 			list = append(list, "acked")
+		case EventAlive:
+			list = append(list, "alive")
+		case EventRepeated:
+			list = append(list, "repeated")
 		case EventPeerClosed:
 			list = append(list, "peer closed")
 		case EventClosed:

@@ -62,5 +62,8 @@ func (e *Engine) Populate(v6 bool) error {
 // Free returns the memory of the tables. The engine must not be used afterwards.
 func (e *Engine) Free() error { return e.arena.Free() }
 
+// MemoryBytes is the size of the tables, as Populate has them in memory at most.
+func (e *Engine) MemoryBytes() int { return e.arena.Size() }
+
 // Memory says how large the tables are and what pages they stand on, for reports.
 func (e *Engine) Memory() string { return e.arena.String() }

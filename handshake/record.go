@@ -33,7 +33,8 @@ const (
 	flagProved                // passive SYN-RECEIVED: the peer has proved its address, but is not let in yet
 	flagStream                // carried by somebody else, see Streams
 
-	flagGated = flagSoftError // passive: counted by the Gate of its listener
+	flagGated  = flagSoftError // passive: counted by the Gate of its listener
+	flagProbed = flagProved    // active: a Probe is not answered yet
 )
 
 // Bits of record.shifts, below the peer's shift.

@@ -104,6 +104,9 @@ func (e *Engine) synchronized(r *record, idx uint32, s *wire.Segment, i int) Act
 	if hasTS && s.Seq.LessEq(r.rcvNxt) { // TSP-005, TSP-006
 		r.tsRecent = s.Opt.TSVal
 	}
+	if r.probed() {
+		e.probeAnswered(r, idx, i)
+	}
 	switch {
 	case r.sndUna.Less(s.Ack):
 		r.wnd = s.Win

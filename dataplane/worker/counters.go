@@ -85,8 +85,9 @@ type Stats struct {
 	// Busy near Ran say that the worker is what limits.
 	Busy, Ran time.Duration
 	Bursts    uint64
-	// Memory says where the engine's tables live.
-	Memory string
+	// Memory says where the engine's tables live, MemoryBytes how large they are.
+	Memory      string
+	MemoryBytes int
 }
 
 // Check returns the name of the first equation that does not close, or "".
@@ -114,7 +115,7 @@ func (w *Worker) snapshot() Stats {
 		Frames: c.frames, Segments: c.segments, Control: c.control,
 		RxDrops: map[string]uint64{}, TxDrops: map[string]uint64{}, SegmentDrops: map[string]uint64{},
 		OverBudget: c.overBudget, UnprovenIn: c.unprovenIn, UnprovenOut: c.unprovenOut,
-		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(),
+		CallbackPanics: c.panics, ReplyNoBuffer: c.noText, Memory: w.engine.Memory(), MemoryBytes: w.engine.MemoryBytes(),
 		Busy: time.Duration(c.busy), Ran: time.Duration(w.now - w.started), Bursts: c.bursts,
 	}
 	if w.streams != nil {

@@ -75,6 +75,14 @@ func (w *Worker) deliverFrom(evs []handshake.Event, i int) (next int) {
 			if !w.engine.Sending(ev.Flow) { // else an earlier callback has replied once more
 				w.texts.release(ev.Flow.Index())
 			}
+		case handshake.EventRepeated:
+			if cb.Repeated != nil {
+				cb.Repeated(&w.flow)
+			}
+		case handshake.EventAlive:
+			if cb.Alive != nil && w.hears(ev.Flow, false) {
+				cb.Alive(&w.flow)
+			}
 		case handshake.EventPeerClosed:
 			if cb.PeerClosed != nil && w.hears(ev.Flow, false) {
 				cb.PeerClosed(&w.flow)

@@ -22,6 +22,10 @@ type Callbacks struct {
 	Data func(f *Flow, p []byte)
 	// Writable is called after a Write that took less than it was given: there is room again.
 	Writable func(f *Flow)
+	// Repeated is called each time the SYN of an attempt was sent again.
+	Repeated func(f *Flow)
+	// Alive is called when the peer has answered a Probe.
+	Alive func(f *Flow)
 	// PeerClosed is the peer's FIN. Without it the flow is closed in turn, behind what is queued.
 	PeerClosed func(f *Flow)
 	// Closed is the last call for a flow. For a failed attempt it is the only

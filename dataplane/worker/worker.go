@@ -196,6 +196,9 @@ func (w *Worker) AddApp(cb Callbacks) (uint16, error) {
 			return 0, err
 		}
 	}
+	if cb.Repeated != nil {
+		w.engine.TellRepeats()
+	}
 	w.apps = append(w.apps, cb)
 	return app, nil
 }
@@ -266,6 +269,10 @@ func (w *Worker) ConnectRoom() int { return w.engine.OutputRoom() }
 
 // Abort, Close and Release act on a flow kept by its ID; see Flow.
 func (w *Worker) Abort(id handshake.FlowID) { w.Flow(id).Abort() }
+
+// Probe asks the peer of a Bare flow that was opened here whether it still has it; see
+// handshake.Engine.Probe and Callbacks.Alive.
+func (w *Worker) Probe(id handshake.FlowID) bool { return w.engine.Probe(id) }
 
 // Close sends a FIN.
 func (w *Worker) Close(id handshake.FlowID) { w.Flow(id).Close() }
