@@ -102,6 +102,16 @@ type Config struct {
 	NoTimestamps bool `flag:"no-timestamps"`
 	NoSACK       bool `flag:"no-sack"`
 	NoWScale     bool `flag:"no-wscale"`
+	// Profile is whose SYNs the client's look like: "linux", "windows", "macos", "minimal", or "custom", which the next
+	// four make. Empty: our own, which has the layout of Linux. --profile
+	Profile string `flag:"profile"`
+	// SYNOptions are the options of a SYN in their order, such as "mss=1400,sackok,ts,nop,wscale=7". --syn-options
+	SYNOptions string `flag:"syn-options"`
+	// SYNWindow is its window field. 0: as many whole segments as 64 KiB hold. --syn-window
+	SYNWindow int `flag:"syn-window"`
+	// TTL is that of all segments, or their hop limit; 0: 64. NoDF leaves DF out. --ttl, --no-df
+	TTL  int  `flag:"ttl"`
+	NoDF bool `flag:"no-df"`
 	// Retry is the schedule of repeated SYNs and, of our server, SYN-ACKs: as
 	// handshake.ParseRetry reads it. Default "linux", which the next two change. --retry
 	Retry string `flag:"retry"`
@@ -212,6 +222,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	if err := c.noHTTP(); err != nil {
+		return c, err
+	}
+	if err := c.profileSettings(); err != nil {
 		return c, err
 	}
 	if kind.settings != nil {

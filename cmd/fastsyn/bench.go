@@ -98,6 +98,11 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
+	f.StringVar(&c.Profile, "profile", "", "whose SYNs the client's look like: "+strings.Join(measure.Profiles(), ", ")+" (default: our own)")
+	f.StringVar(&c.SYNOptions, "syn-options", "", "profile custom: options of a SYN in order, such as mss=1400,sackok,ts,nop,wscale=7,eol")
+	f.IntVar(&c.SYNWindow, "syn-window", 0, "profile custom: window field of a SYN (0: as many whole segments as 64 KiB hold)")
+	f.IntVar(&c.TTL, "ttl", 0, "profile custom: TTL or hop limit of all segments (0: 64)")
+	f.BoolVar(&c.NoDF, "no-df", false, "profile custom: IPv4 packets may be fragmented")
 	handshakeFlags(cmd, &c.Retry, &c.ECN)
 	f.BoolVar(&c.FailFast, "fail-fast", false, "end an attempt at any ICMP error about it, as Linux does (default: only at port or protocol unreachable)")
 	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
@@ -118,6 +123,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},
+		flagGroup{"Client profile (docs/scenarios.md)", []string{"profile", "syn-options", "syn-window", "ttl", "no-df"}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
 		flagGroup{"Output", []string{"json", "quiet"}},
 		flagGroup{"Settings", []string{"config", "replay"}},
