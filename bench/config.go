@@ -86,11 +86,14 @@ type Config struct {
 	Close string `flag:"close"`
 
 	// HTTPBody is the content of a response, in bytes. 0: 1024 from our own server, of
-	// any length from another one; negative: none. http only, as are the next two. --http-body
+	// any length from another one; negative: none. http only, as are the next three. --http-body
 	HTTPBody int `flag:"http-body"`
-	// HTTPRequests is how many requests go over a connection, one after the other.
+	// HTTPRequests is how many requests go over a connection.
 	// Default 1, which asks the server to close. --http-requests
 	HTTPRequests int `flag:"http-requests"`
+	// HTTPPipeline is how many of them may be under way at once. Default 1: the next one waits for
+	// the response. --http-pipeline
+	HTTPPipeline int `flag:"http-pipeline"`
 	// HTTPPath is the target of the requests. Default "/". --http-path
 	HTTPPath string `flag:"http-path"`
 

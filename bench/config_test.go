@@ -76,6 +76,8 @@ func TestConfigRefuses(t *testing.T) {
 		{"http by reset", "close", "closed by FIN", Config{Scenario: ScenarioHTTP, Close: CloseRST}},
 		{"http body", "http-body", "1 GiB", Config{Scenario: ScenarioHTTP, HTTPBody: 2 << 30}},
 		{"http requests", "http-requests", "1 to 1048576", Config{Scenario: ScenarioHTTP, HTTPRequests: -1}},
+		{"http pipeline", "http-pipeline", "give more --http-requests", Config{Scenario: ScenarioHTTP, HTTPRequests: 4, HTTPPipeline: 5}},
+		{"pipeline of a handshake", "http-pipeline", "--scenario http", Config{HTTPPipeline: 2}},
 		{"http path", "http-path", "/index.html", Config{Scenario: ScenarioHTTP, HTTPPath: "a b"}},
 		{"body of a handshake", "http-body", "--scenario http", Config{HTTPBody: 1}},
 		{"requests of a flood", "http-requests", "--scenario http", Config{Scenario: ScenarioSYNFlood, HTTPRequests: 2}},
