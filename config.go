@@ -10,6 +10,7 @@ import (
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/flow"
+	"github.com/fastsyn/fastsyn/dataplane/wire"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -96,6 +97,11 @@ type Config struct {
 	Raw    func(worker int) Raw
 	// Role is the label "role" of the workers in CPU profiles, beside "worker", their number. Default "endpoint".
 	Role string
+	// RawAddrs are the own addresses whose segments Raw gets; those of the others are for flows.
+	// The zero Prefix: all.
+	RawAddrs netip.Prefix
+	// Shape is how the segments of flows look: option order, TTL. Nil: as Linux has them.
+	Shape *wire.Shape
 	// Logger gets what happens on the control path. Nil: nothing.
 	Logger *slog.Logger
 }

@@ -93,6 +93,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 		wc := worker.Config{
 			ID: i, Port: port, Net: ep.net, Engine: cfg.Engine, Flow: cfg.Flow, Hasher: hasher, Ring: ep.ring,
 			Polling: cfg.Polling, CPU: -1, Role: cmp.Or(cfg.Role, "endpoint"), Logger: cfg.Logger, CallbackBudget: cfg.CallbackBudget,
+			Shape: cfg.Shape,
 		}
 		if i < len(cpus) {
 			wc.CPU = cpus[i]
@@ -101,7 +102,7 @@ func open(cfg Config, port dataplane.Port) (_ *Endpoint, err error) {
 			wc.Source = cfg.Source(i)
 		}
 		if cfg.Raw != nil {
-			wc.Raw = cfg.Raw(i)
+			wc.Raw, wc.RawAddrs = cfg.Raw(i), cfg.RawAddrs
 		}
 		w, err := worker.New(wc)
 		if err != nil {

@@ -34,6 +34,9 @@ func (r *run) report() *Report {
 	} else {
 		rep.Connect, rep.PeerMAC = c.Connect, c.PeerMAC
 	}
+	if r.shape != nil {
+		rep.Profile, rep.SYNSignature = c.Profile, r.shape.signature(r.job.remote.Is4())
+	}
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
 	c.kind().report(r, rep)
 	r.checkIntervals(rep)

@@ -90,11 +90,14 @@ type Config struct {
 	Close string `flag:"close"`
 
 	// HTTPBody is the content of a response, in bytes. 0: 1024 from our own server, of
-	// any length from another one; negative: none. http only, as are the next two. --http-body
+	// any length from another one; negative: none. http only, as are the next three. --http-body
 	HTTPBody int `flag:"http-body"`
-	// HTTPRequests is how many requests go over a connection, one after the other.
+	// HTTPRequests is how many requests go over a connection.
 	// Default 1, which asks the server to close. --http-requests
 	HTTPRequests int `flag:"http-requests"`
+	// HTTPPipeline is how many of them may be under way at once. Default 1: the next one waits for
+	// the response. --http-pipeline
+	HTTPPipeline int `flag:"http-pipeline"`
 	// HTTPPath is the target of the requests. Default "/". --http-path
 	HTTPPath string `flag:"http-path"`
 
@@ -106,6 +109,16 @@ type Config struct {
 	NoTimestamps bool `flag:"no-timestamps"`
 	NoSACK       bool `flag:"no-sack"`
 	NoWScale     bool `flag:"no-wscale"`
+	// Profile is whose SYNs the client's look like: "linux", "windows", "macos", "minimal", or "custom", which the next
+	// four make. Empty: our own, which has the layout of Linux. --profile
+	Profile string `flag:"profile"`
+	// SYNOptions are the options of a SYN in their order, such as "mss=1400,sackok,ts,nop,wscale=7". --syn-options
+	SYNOptions string `flag:"syn-options"`
+	// SYNWindow is its window field. 0: as many whole segments as 64 KiB hold. --syn-window
+	SYNWindow int `flag:"syn-window"`
+	// TTL is that of all segments, or their hop limit; 0: 64. NoDF leaves DF out. --ttl, --no-df
+	TTL  int  `flag:"ttl"`
+	NoDF bool `flag:"no-df"`
 	// Retry is the schedule of repeated SYNs and, of our server, SYN-ACKs: as
 	// handshake.ParseRetry reads it. Default "linux", which the next two change. --retry
 	Retry string `flag:"retry"`
@@ -216,6 +229,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	if err := c.noHTTP(); err != nil {
+		return c, err
+	}
+	if err := c.profileSettings(); err != nil {
 		return c, err
 	}
 	if kind.settings != nil {

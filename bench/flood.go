@@ -34,9 +34,10 @@ type flood struct {
 	key    uint64
 	window int
 	pace   pace
+	shape  *synShape // nil: our own
 
 	link           wire.Link
-	frame          [floodRoom]byte // SYN with source address (of IPv6: its low half), port, sequence number and sums 0
+	frame          [floodMost]byte // SYN with source address (of IPv6: its low half), port, sequence number and sums 0
 	size           int
 	l3, l4         int
 	ipSum, tcpSum  uint64 // of the template, to be folded
@@ -51,8 +52,11 @@ type flood struct {
 	service        *latency
 }
 
-// floodRoom holds the longest SYN there is, over IPv6 with all options.
-const floodRoom = 96
+// floodRoom holds the SYNs of our own, over IPv6 with all options; floodMost those of any profile.
+const (
+	floodRoom = 96
+	floodMost = 128
+)
 
 // floodCounters: segments received = answered + reset + repeated + late + bad.
 type floodCounters struct {
@@ -148,7 +152,15 @@ func (f *flood) template() error {
 	}
 	b := f.frame[:]
 	f.l3 = wire.PutLink(b, &f.link, s.Local.EtherType())
-	n := wire.PutTCP(b[f.l3:], &s, nil)
+	n := 0
+	if p := f.shape; p != nil {
+		s.Win, s.Opt.MSS, s.Opt.WScale, s.Opt.TSVal = uint16(p.window), uint16(p.mss), uint8(p.scale), uint32(mix(f.key))
+		if n = p.PutSYN(b[f.l3:], &s, nil, false); n > 0 {
+			p.Mark(b[f.l3:], uint16(mix(f.key))|1, false)
+		}
+	} else {
+		n = wire.PutTCP(b[f.l3:], &s, nil)
+	}
 	if f.l3 == 0 || n == 0 {
 		return fmt.Errorf("bench: the SYN template does not fit %d bytes", len(b))
 	}
@@ -249,8 +261,10 @@ func (f *flood) Send(now int64, b *dataplane.Batch) {
 func (f *flood) put(p []byte, lo uint64, port uint16, isn uint32) []byte {
 	be := binary.BigEndian
 	p = p[:floodRoom]
-	*(*[floodRoom]byte)(p) = f.frame
-	p = p[:f.size]
+	*(*[floodRoom]byte)(p) = [floodRoom]byte(f.frame[:])
+	if p = p[:f.size]; len(p) > floodRoom {
+		copy(p[floodRoom:], f.frame[floodRoom:])
+	}
 	ip, tcp := p[f.l3:], p[f.l4:]
 	sum := f.tcpSum + uint64(isn) + uint64(port)
 	if f.v4 {

@@ -21,6 +21,7 @@ type httpClient struct {
 	tally  httpCounters
 	window httpWindow // when the sending time ended
 	first  *latency   // from the SYN to the first byte of the first response
+	reused *latency   // from established to the end of the last response
 	total  *latency   // to the end of the transaction
 }
 
@@ -28,13 +29,14 @@ type httpClient struct {
 // connection is not established.
 type exchange struct {
 	content  uint64 // bytes of responses, in all
-	left     uint32 // requests whose response is not complete, this one included
+	left     uint32 // responses that are not complete, this one included
+	sent     uint32 // requests sent of those
 	at       uint32 // bytes of this response's content that came, modulo 2^32: see check
-	began    uint32 // age when it was established, in 64 ns; 0 if its SYN was repeated
+	began    uint32 // age when it was established, in 64 ns
 	end      ending
 	open     bool // established
+	repeated bool // its SYN was
 	answered bool // something came
-	unsent   bool // the next request is due
 }
 
 // ending is how a transaction ends. Each ends in exactly one of them.
@@ -62,7 +64,7 @@ type httpCounters struct {
 type httpWindow struct{ complete, responses, content uint64 }
 
 func newHTTP(j *job, id int, t *tuples, flows int) (*httpClient, error) {
-	c := &httpClient{client: *newClient(j, id, t), first: newLatency(), total: newLatency(), ex: make([]exchange, flows+1)}
+	c := &httpClient{client: *newClient(j, id, t), first: newLatency(), reused: newLatency(), total: newLatency(), ex: make([]exchange, flows+1)}
 	var err error
 	if c.http, err = j.cfg.newHTTPClient(j.cfg.hostField()); err != nil {
 		return nil, err
@@ -77,21 +79,29 @@ func newHTTP(j *job, id int, t *tuples, flows int) (*httpClient, error) {
 	return c, nil
 }
 
-// established sends the first request, with the ACK of the SYN-ACK.
+// established sends the first request, or as many as may be under way, with the ACK of the SYN-ACK.
 func (c *httpClient) established(f *worker.Flow) {
 	age := c.record(f)
 	x := &c.ex[f.ID().Index()]
-	*x = exchange{open: true, left: uint32(c.job.cfg.HTTPRequests)}
-	if !f.Retransmitted() {
-		x.began = uint32(age / 64)
-	}
-	x.unsent = !c.http.Send(f)
+	*x = exchange{open: true, left: uint32(c.job.cfg.HTTPRequests), began: uint32(age / 64), repeated: f.Retransmitted()}
+	c.send1(f, x)
 }
 
-// writable sends a request for which there was no room.
+// send1 sends the requests that are due, as far as there is room for them; writable the others.
+func (c *httpClient) send1(f *worker.Flow, x *exchange) {
+	switch n := min(x.left, uint32(c.job.cfg.HTTPPipeline)) - x.sent; {
+	case n == 1 && x.sent == 0:
+		if c.http.Send(f) {
+			x.sent = 1
+		}
+	case n > 0:
+		x.sent += uint32(c.http.SendMany(f, int(n)))
+	}
+}
+
 func (c *httpClient) writable(f *worker.Flow) {
-	if x := &c.ex[f.ID().Index()]; x.unsent {
-		x.unsent = !c.http.Send(f)
+	if x := &c.ex[f.ID().Index()]; x.open && x.left > 0 && x.end == endPending {
+		c.send1(f, x)
 	}
 }
 
@@ -102,21 +112,29 @@ func (c *httpClient) data(f *worker.Flow, p []byte) {
 		x.answered = true
 		age := int64(f.Age())
 		c.first.record(age)
-		if x.began != 0 {
+		if !x.repeated {
 			c.firstByte.record(age - int64(x.began)*64)
 		}
 	}
-	before := c.http.Content
-	done, why := c.http.Data(f, p)
-	n := c.http.Content - before
-	x.content += n
-	switch {
-	case why != http1.OK:
-		c.abort(f, x, endBad)
-	case c.want != nil && !c.check(x, p, int(n), done):
-		c.abort(f, x, endContent)
-	case done:
-		c.response(f, x)
+	for len(p) > 0 {
+		before := c.http.Content
+		k, done, why := c.http.Next(f, p, x.sent > 1)
+		n := c.http.Content - before
+		x.content += n
+		if done && x.sent > 0 {
+			x.sent--
+		}
+		switch {
+		case why != http1.OK:
+			c.abort(f, x, endBad)
+			return
+		case c.want != nil && !c.check(x, p[:k], int(n), done):
+			c.abort(f, x, endContent)
+			return
+		case done && !c.response(f, x):
+			return
+		}
+		p = p[k:]
 	}
 }
 
@@ -132,27 +150,35 @@ func (c *httpClient) check(x *exchange, p []byte, n int, done bool) bool {
 }
 
 // response has seen the end of a response: the next request goes out, or the connection is
-// closed unless the server does it, as it was asked to.
-func (c *httpClient) response(f *worker.Flow, x *exchange) {
+// closed unless the server does it, as it was asked to. It reports whether further responses are under way.
+func (c *httpClient) response(f *worker.Flow, x *exchange) (more bool) {
 	persists := c.http.Last.Persists
 	switch x.left--; {
 	case x.left == 0:
+		c.reused.record(int64(f.Age()) - int64(x.began)*64)
 		if persists {
 			f.Close()
 		}
 	case persists:
-		x.unsent = !c.http.Send(f)
+		c.send1(f, x)
+		return x.sent > 0
 	default:
 		// The server has announced to close, which it may at any time (RFC 9112 section 9.5).
+		c.http.Cut += uint64(x.sent)
+		x.sent = 0
 		x.end = endShort
 		f.Close()
 	}
+	return false
 }
 
 // peerClosed is the end of a response without a length, and else of the connection.
 func (c *httpClient) peerClosed(f *worker.Flow) {
 	x := &c.ex[f.ID().Index()]
 	done, why := c.http.PeerClosed(f)
+	if done {
+		x.sent--
+	}
 	switch {
 	case done && why == http1.OK:
 		c.response(f, x)
@@ -163,7 +189,7 @@ func (c *httpClient) peerClosed(f *worker.Flow) {
 
 // abort resets a flow whose response is of no use.
 func (c *httpClient) abort(f *worker.Flow, x *exchange, why ending) {
-	c.http.Closed(f)
+	c.http.Closed(f, int(x.sent))
 	c.ended(f, x, why)
 	f.Abort()
 }
@@ -171,7 +197,7 @@ func (c *httpClient) abort(f *worker.Flow, x *exchange, why ending) {
 func (c *httpClient) closed(f *worker.Flow, why handshake.CloseReason) {
 	x := &c.ex[f.ID().Index()]
 	c.ctr.closed++
-	c.http.Closed(f)
+	c.http.Closed(f, int(x.sent))
 	end := x.end
 	switch {
 	case !x.open:
@@ -209,8 +235,8 @@ func (c *httpClient) ended(f *worker.Flow, x *exchange, end ending) {
 // awaited is how many requests wait for the end of their response.
 func (c *httpClient) awaited() (n uint64) {
 	for i := range c.ex {
-		if x := &c.ex[i]; x.open && x.left > 0 && x.end == endPending && !x.unsent {
-			n++
+		if x := &c.ex[i]; x.open {
+			n += uint64(x.sent)
 		}
 	}
 	return n

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -47,8 +48,11 @@ func TestHTTP(t *testing.T) {
 		{HTTPRequests: 2, Workers: 2, IPv6: true, NoTimestamps: true, NoSACK: true, NoWScale: true},
 		{HTTPBody: 100_000, Concurrency: 16, HTTPPath: "/a/b?c"},
 		{HTTPBody: 100_000, HTTPRequests: 3, Concurrency: 16},
+		{HTTPBody: 1, HTTPRequests: 12, HTTPPipeline: 4},
+		{HTTPBody: -1, HTTPRequests: 5, HTTPPipeline: 5, Workers: 2, IPv6: true},
+		{HTTPBody: 100_000, HTTPRequests: 5, HTTPPipeline: 2, Concurrency: 16},
 	} {
-		t.Run(fmt.Sprintf("body=%d/requests=%d/workers=%d/v6=%v", tc.HTTPBody, tc.HTTPRequests, tc.Workers, tc.IPv6), func(t *testing.T) {
+		t.Run(fmt.Sprintf("body=%d/requests=%d/pipeline=%d/workers=%d/v6=%v", tc.HTTPBody, tc.HTTPRequests, tc.HTTPPipeline, tc.Workers, tc.IPv6), func(t *testing.T) {
 			n := uint64(3000)
 			if tc.HTTPBody > 10_000 {
 				n = 300
@@ -72,6 +76,47 @@ func TestHTTP(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Requests that wait for no response go out with the ACK of the handshake, together. What a connection for each of them
+// would have taken is counted, and its time is that of the connects measured.
+func TestHTTPReuse(t *testing.T) {
+	const n, requests = 500, 10
+	segments := map[int]uint64{}
+	for _, pipeline := range []int{1, 10} {
+		r := measure(t, Config{Scenario: ScenarioHTTP, Count: n, HTTPBody: 1, HTTPRequests: requests, HTTPPipeline: pipeline})
+		clean(t, r, n)
+		segments[pipeline] = r.Client.Streams.SegmentsOut - r.Retransmissions.Stream
+		u := &r.HTTP.Reuse
+		require.Equal(t, []uint64{n * requests, n, n * (requests - 1)}, []uint64{u.Responses, u.Connections, u.HandshakesAvoided})
+		require.InDelta(t, r.Latency.Mean*0.9, u.SavedNS, 1)
+		require.InDelta(t, r.Latency.Mean, u.ConnectNS, 1)
+		require.InDelta(t, (r.Latency.Mean+r.HTTP.Exchange.Mean)/requests, u.RequestNS, 1)
+		require.Equal(t, int64(n), r.HTTP.Exchange.Count)
+		require.LessOrEqual(t, r.HTTP.Exchange.Max, r.HTTP.Total.Max)
+		var b bytes.Buffer
+		require.NoError(t, r.WriteText(&b))
+		require.Regexp(t, `(?m)^reuse +10 requests on a connection(, 10 at once)?: 4,500 handshakes avoided, \S+ of \S+ per request saved \(connect \S+\)$`, b.String())
+	}
+	require.GreaterOrEqual(t, segments[1], uint64(n*(requests+1)), "each request in a segment of its own")
+	require.LessOrEqual(t, segments[10], uint64(n*6), "all requests in one")
+	require.Zero(t, reuse(0, 10, 0, 0).SavedNS)
+}
+
+// A server that closes in the middle of a pipeline leaves requests unanswered: they are cut, and the sums close.
+func TestHTTPPipelineShort(t *testing.T) {
+	const text = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx" +
+		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\ny"
+	peer(t, t.Name(), fastsyn.Config{Listeners: []fastsyn.Listener{{Addr: ":80", Callbacks: fastsyn.Callbacks{Data: func(f *fastsyn.Flow, _ []byte) {
+		f.Reply([]byte(text), true)
+	}}}}})
+	c := toPeer(t.Name())
+	c.Scenario, c.Count, c.HTTPRequests, c.HTTPPipeline, c.HTTPBody, c.Drain = ScenarioHTTP, 50, 6, 3, 1, 10*time.Second
+	r := measure(t, c)
+	require.Equal(t, []uint64{50, 50}, []uint64{r.HTTP.Attempted, r.HTTP.Short})
+	require.Equal(t, uint64(100), r.HTTP.Responses)
+	require.Equal(t, r.HTTP.RequestsSent-100, r.HTTP.Failed["cut"])
+	require.GreaterOrEqual(t, r.HTTP.RequestsSent, uint64(150))
 }
 
 // The end that closes first keeps the tuple, when it is asked to: our server after one

@@ -12,7 +12,7 @@ func (c *Config) noHTTP() error {
 	if c.Scenario == ScenarioHTTP {
 		return nil
 	}
-	for flag, given := range map[string]bool{"http-body": c.HTTPBody != 0, "http-requests": c.HTTPRequests != 0, "http-path": c.HTTPPath != ""} {
+	for flag, given := range map[string]bool{"http-body": c.HTTPBody != 0, "http-requests": c.HTTPRequests != 0, "http-pipeline": c.HTTPPipeline != 0, "http-path": c.HTTPPath != ""} {
 		if given {
 			return flagError(flag, "", "a "+c.Scenario+" has no requests", "leave it out, or use --scenario http")
 		}
@@ -24,6 +24,9 @@ func (c *Config) noHTTP() error {
 func (c *Config) httpSettings() error {
 	if c.HTTPRequests == 0 {
 		c.HTTPRequests = 1
+	}
+	if c.HTTPPipeline == 0 {
+		c.HTTPPipeline = 1
 	}
 	if c.HTTPPath == "" {
 		c.HTTPPath = "/"
@@ -38,6 +41,9 @@ func (c *Config) httpSettings() error {
 		return flagError("http-body", c.HTTPBody, "want at most 1 GiB", "leave it out for 1024 bytes")
 	case c.HTTPRequests < 1 || c.HTTPRequests > maxRequests:
 		return flagError("http-requests", c.HTTPRequests, fmt.Sprintf("want 1 to %d requests on a connection", maxRequests), "leave it out for 1")
+	case c.HTTPPipeline < 1 || c.HTTPPipeline > c.HTTPRequests:
+		return flagError("http-pipeline", c.HTTPPipeline, fmt.Sprintf("of the %d requests of a connection so many cannot be under way at once", c.HTTPRequests),
+			"give more --http-requests, or leave it out for 1")
 	}
 	if _, err := c.newHTTPClient("host"); err != nil {
 		return flagError("http-path", c.HTTPPath, err.Error(), "give a path such as /index.html")
@@ -87,6 +93,6 @@ func (c *Config) inFlight() int {
 		return c.Concurrency
 	}
 	const segment, window = 1220, 64 << 10 // little text each; what is under way of one flow, most of the time
-	frames := 3 + min(max(c.bodyLen(), 0), window)/segment
+	frames := 3 + min(max(c.bodyLen(), 0)*max(c.HTTPPipeline, 1), window)/segment
 	return c.Concurrency * frames / 3
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/fastsyn/fastsyn/bench/http1"
 )
@@ -12,6 +13,7 @@ import (
 type HTTP struct {
 	Body     int    `json:"body"`     // wanted bytes of content in a response; -1: any
 	Requests int    `json:"requests"` // per connection
+	Pipeline int    `json:"pipeline"` // requests of a connection under way at once
 	Path     string `json:"path"`
 
 	Attempted    uint64 `json:"attempted"`
@@ -32,14 +34,38 @@ type HTTP struct {
 	TextBytes    uint64            `json:"text_bytes"` // heads included
 
 	FirstByte Latency `json:"first_byte_ns"` // from the SYN to the first byte of the first response
+	Exchange  Latency `json:"exchange_ns"`   // from established to the end of the last response
 	Total     Latency `json:"total_ns"`      // to the end of a complete transaction
+	Reuse     Reuse   `json:"reuse"`
+}
+
+// Reuse is what several requests on a connection save, beside one connection for each of them.
+type Reuse struct {
+	// Responses = Connections + HandshakesAvoided, of complete transactions.
+	Responses         uint64 `json:"responses"`
+	Connections       uint64 `json:"connections"`
+	HandshakesAvoided uint64 `json:"handshakes_avoided"`
+	// Means of complete transactions: of a connect, of a request with its share of the connect, and
+	// what that share is smaller than a whole one. A connection for each request would have cost RequestNS + SavedNS.
+	ConnectNS float64 `json:"connect_ns"`
+	RequestNS float64 `json:"request_ns"`
+	SavedNS   float64 `json:"saved_ns"`
+}
+
+// reuse has what connections of n requests took: connect and exchange are means, in ns.
+func reuse(connections, n uint64, connect, exchange float64) Reuse {
+	r := Reuse{Responses: connections * n, Connections: connections, HandshakesAvoided: connections * (n - 1)}
+	if connections > 0 {
+		r.ConnectNS, r.RequestNS, r.SavedNS = connect, (connect+exchange)/float64(n), connect*float64(n-1)/float64(n)
+	}
+	return r
 }
 
 func (r *run) reportHTTP(rep *Report) {
 	r.reportClients(rep)
 	h := &rep.HTTP
-	h.Body, h.Requests, h.Path, h.Failed = r.cfg.bodyLen(), r.cfg.HTTPRequests, r.cfg.HTTPPath, map[string]uint64{}
-	first, total := newLatency().h, newLatency().h
+	h.Body, h.Requests, h.Pipeline, h.Path, h.Failed = r.cfg.bodyLen(), r.cfg.HTTPRequests, r.cfg.HTTPPipeline, r.cfg.HTTPPath, map[string]uint64{}
+	first, exchange, total := newLatency().h, newLatency().h, newLatency().h
 	var ends [numEndings]uint64
 	var content uint64 // of complete transactions
 	var all http1.ClientCounters
@@ -47,6 +73,7 @@ func (r *run) reportHTTP(rep *Report) {
 	for _, g := range r.gens {
 		c := g.(*httpClient)
 		c.first.copyTo(first)
+		c.reused.copyTo(exchange)
 		c.total.copyTo(total)
 		for i, n := range c.tally.ends {
 			ends[i] += n
@@ -77,7 +104,8 @@ func (r *run) reportHTTP(rep *Report) {
 	rep.Rate.TransactionsPerS = r.perSecond(window.complete)
 	rep.Rate.ResponsesPerS = r.perSecond(window.responses)
 	rep.Rate.ContentBytesPerS = r.perSecond(window.content)
-	h.FirstByte, h.Total = rep.latency("http.first_byte", first), rep.latency("http.total", total)
+	h.FirstByte, h.Exchange, h.Total = rep.latency("http.first_byte", first), rep.latency("http.exchange", exchange), rep.latency("http.total", total)
+	h.Reuse = reuse(h.Complete, uint64(h.Requests), rep.Latency.Mean, h.Exchange.Mean)
 
 	rep.equation("transactions attempted = complete + not connected + bad response + short + reset + broken + pending",
 		h.Attempted, h.Complete+h.NotConnected+h.BadResponse+h.Short+h.Reset+h.Broken+h.Pending)
@@ -120,6 +148,15 @@ func (r *Report) textHTTP(b *bytes.Buffer) {
 		}
 	}
 	line(b, "requests", "%s sent, %s answered by %s of content%s", count(h.RequestsSent), count(h.Responses), bytesText(float64(h.ContentBytes)), failed)
+	if u := &h.Reuse; h.Requests > 1 && u.Connections > 0 {
+		d := func(ns float64) string { return shortDuration(time.Duration(ns)) }
+		how := ""
+		if h.Pipeline > 1 {
+			how = fmt.Sprintf(", %d at once", h.Pipeline)
+		}
+		line(b, "reuse", "%d requests on a connection%s: %s handshakes avoided, %s of %s per request saved (connect %s)", h.Requests, how,
+			count(u.HandshakesAvoided), d(u.SavedNS), d(u.RequestNS+u.SavedNS), d(u.ConnectNS))
+	}
 	r.textHandshakeCounts(b)
 	if n := r.Retransmissions.Stream; n > 0 {
 		line(b, "resent", "%s segments of streams", count(n))

@@ -39,8 +39,11 @@ type Report struct {
 	TimeWaitS   float64 `json:"time_wait_s"` // of the end that closes first; 0: skipped
 	FastOpen    bool    `json:"fast_open"`   // opens with text
 	Cookies     string  `json:"cookies"`     // policy of our server; empty with Connect
-	Polling     string  `json:"polling"`
-	Pinned      bool    `json:"pinned"`
+	Profile     string  `json:"profile"`     // of the client's SYNs; empty: our own
+	// SYNSignature is what p0f calls such a SYN; empty without a profile.
+	SYNSignature string `json:"syn_signature"`
+	Polling      string `json:"polling"`
+	Pinned       bool   `json:"pinned"`
 
 	Handshakes      Handshakes      `json:"handshakes"`
 	Flows           Flows           `json:"flows"`

@@ -104,6 +104,7 @@ type run struct {
 	web    *httpServer  // the server's, in http
 	// What that sends.
 	content []byte
+	shape   *synShape // of the client's SYNs; nil: without a profile
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -326,6 +327,9 @@ func (r *run) openClient(_ context.Context, port dataplane.Port, info dataplane.
 	c := r.settings(0)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
 	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
+	if err = r.profiled(&c, info.MTU); err != nil {
+		return err
+	}
 	r.timeWait(&c)
 	if cfg.FastOpen {
 		c.Engine.FastOpenCache = 1 << 14 // a source address of ours each
@@ -395,7 +399,9 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 		return err
 	}
 	for i := range r.cfg.Workers {
-		r.gens = append(r.gens, newFlood(r.job, i, base, mask, picker, r.cfg.Seed))
+		f := newFlood(r.job, i, base, mask, picker, r.cfg.Seed)
+		f.shape = r.shape
+		r.gens = append(r.gens, f)
 	}
 	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }

@@ -111,6 +111,9 @@ func (r *Report) head(b *bytes.Buffer, kind *scenario) {
 		text += ", cookies " + r.Cookies
 	}
 	line(b, "set-up", "%s, seed %d", text, r.Seed)
+	if r.Profile != "" {
+		line(b, "profile", "%s: %s", r.Profile, r.SYNSignature)
+	}
 	line(b, "time", "%.3f s sending, %.3f s draining", r.DurationS, r.DrainS)
 }
 

@@ -82,6 +82,12 @@ type Config struct {
 	// RcvWindow is the receive window in bytes. Default 256 KiB. The window
 	// scale is the smallest that can express it (WND-002).
 	RcvWindow int
+	// SYNWindow is the window field of SYNs and SYN-ACKs of ours, at most RcvWindow. Default: a whole number
+	// of segments (WND-003).
+	SYNWindow int
+	// WScale is the window scale that we announce, when larger than the smallest that can
+	// express RcvWindow. At most 14.
+	WScale int
 	// NoTimestamps, NoSACK and NoWScale leave options out on both roles.
 	NoTimestamps, NoSACK, NoWScale bool
 	// FailFast ends an attempt at the first ICMP unreachable, time exceeded or
@@ -166,6 +172,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.NoWScale {
 		c.RcvWindow = min(c.RcvWindow, 65535)
+	}
+	if c.SYNWindow < 0 || c.SYNWindow > min(65535, c.RcvWindow) {
+		return c, fmt.Errorf("handshake: SYNWindow %d: want at most 65535 and RcvWindow (%d), or 0 to derive it", c.SYNWindow, c.RcvWindow)
+	}
+	if c.WScale < 0 || c.WScale > 14 {
+		return c, fmt.Errorf("handshake: WScale %d: want at most 14, or 0 to derive it from RcvWindow", c.WScale)
 	}
 	def(&c.DataRetries, 7)
 	c.DataRetries = max(c.DataRetries, 0)

@@ -149,12 +149,16 @@ func New(cfg Config, hasher *cookie.Hasher) (*Engine, error) {
 	}
 	e.mss4, e.mss6 = mss(40), mss(60)
 	if !cfg.NoWScale {
+		e.ownShift = uint8(cfg.WScale)
 		for cfg.RcvWindow > 65535<<e.ownShift {
 			e.ownShift++
 		}
 	}
 	// A whole number of segments (WND-003).
 	win := func(mss uint16, opt int) uint16 {
+		if cfg.SYNWindow > 0 {
+			return uint16(cfg.SYNWindow)
+		}
 		w := min(cfg.RcvWindow, 65535)
 		seg := int(mss) - opt
 		if w < seg {

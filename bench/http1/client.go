@@ -46,13 +46,15 @@ type Result struct {
 
 // Client sends one request over and over, on the streams of one worker, and reads the
 // responses. It is not for several goroutines. The value of the stream is the client's: a mark,
-// or an Exchange while a response came in part.
+// or an Exchange while a response came in part. How many requests are under way on a stream is
+// for the caller to know, who may send more than one before a response came (pipelining, RFC 9112 section 9.3.2).
 type Client struct {
 	ClientCounters
 	// Last is the result behind the last call that returned done.
 	Last Result
 
 	request []byte
+	batch   []byte // several of them
 	head    bool
 	status  int
 	length  int64
@@ -105,31 +107,61 @@ func (c *Client) Send(f Stream) bool {
 	return true
 }
 
-// Data is to be called with text that came. done is that the response is complete, and as wanted when why is OK;
-// else the connection is of no use any more. Last has what it was. Text that no request asked for is Unexpected,
-// and counted only where it comes together with the response.
-func (c *Client) Data(f Stream, p []byte) (done bool, why Reason) {
+// SendMany sends n requests in one piece, as far as a batch holds them, and returns how many: 0 when the
+// stream has no room. Other requests may be under way on f.
+func (c *Client) SendMany(f Stream, n int) int {
+	for len(c.batch) < n*len(c.request) && len(c.batch) < maxBatch {
+		c.batch = append(c.batch[:len(c.batch):len(c.batch)], c.request...) // a new one: the old may be on its way still
+	}
+	n = min(n, len(c.batch)/len(c.request))
+	if !f.WriteStatic(c.batch[:n*len(c.request)]) {
+		return 0
+	}
+	if f.Value() == nil || f.Value() == any(complete) {
+		f.SetValue(waiting)
+	}
+	c.Sent += uint64(n)
+	return n
+}
+
+// maxBatch is about how long a batch of requests may be, in bytes.
+const maxBatch = 16 << 10
+
+// Next is Data for streams with several requests under way: it reads up to the end of one response and
+// returns how much of p that took. more is that further responses are to come behind it; they do if Last.Persists.
+func (c *Client) Next(f Stream, p []byte, more bool) (n int, done bool, why Reason) {
 	x, _ := f.Value().(*Exchange)
 	if x == nil || x == complete {
-		return true, Unexpected
+		return 0, true, Unexpected
 	}
 	first := x == waiting
 	if first {
 		x = c.get()
 	}
 	before := x.length
-	n, done, why := x.feed(c, p)
+	n, done, why = x.feed(c, p)
 	c.Content += uint64(x.length - before)
 	if !done {
 		if first {
 			f.SetValue(x)
 		}
-		return false, OK
+		return n, false, OK
 	}
-	if why == OK && n < len(p) {
+	if why == OK && n < len(p) && !more {
 		why = Unexpected
 	}
-	return true, c.finish(f, x, why)
+	if why = c.finish(f, x, why); why == OK && more && c.Last.Persists {
+		f.SetValue(waiting)
+	}
+	return n, true, why
+}
+
+// Data is to be called with text that came. done is that the response is complete, and as wanted when why is OK;
+// else the connection is of no use any more. Last has what it was. Text that no request asked for is Unexpected,
+// and counted only where it comes together with the response.
+func (c *Client) Data(f Stream, p []byte) (done bool, why Reason) {
+	_, done, why = c.Next(f, p, false)
+	return done, why
 }
 
 // PeerClosed is to be called when the peer sends no more. It is the end of a response without a length
@@ -148,15 +180,13 @@ func (c *Client) PeerClosed(f Stream) (done bool, why Reason) {
 	return true, c.finish(f, x, why)
 }
 
-// Closed is to be called when the connection is gone, by whatever end. It ends a request that is under way.
-func (c *Client) Closed(f Stream) {
+// Closed is to be called when the connection is gone, by whatever end, with the number of requests under way: those that
+// were sent and have neither a complete response nor one that failed.
+func (c *Client) Closed(f Stream, awaited int) {
+	c.Cut += uint64(awaited)
 	x, _ := f.Value().(*Exchange)
-	if x == nil || x == complete {
-		return
-	}
-	c.Cut++
 	f.SetValue(complete)
-	if x != waiting {
+	if x != nil && x != complete && x != waiting {
 		c.put(x)
 	}
 }

@@ -97,7 +97,7 @@ func TestResponses(t *testing.T) {
 				}
 				done, _ = c.PeerClosed(f)
 				require.False(t, done, "it is told once")
-				c.Closed(f)
+				c.Closed(f, 0)
 				require.NoError(t, c.Check(0))
 				require.Equal(t, 0, clientInUse(c))
 			}
@@ -117,7 +117,7 @@ func TestClientReuse(t *testing.T) {
 	}
 	done, why := c.Data(f, []byte("x"))
 	require.Equal(t, []any{true, Unexpected}, []any{done, why}, "after the response")
-	c.Closed(f)
+	c.Closed(f, 0)
 	require.NoError(t, c.Check(0))
 	require.Equal(t, uint64(3), c.Done)
 
@@ -131,8 +131,8 @@ func TestClientReuse(t *testing.T) {
 			done, _ = c.Data(f, []byte(part))
 			require.False(t, done)
 		}
-		c.Closed(f)
-		c.Closed(f)
+		c.Closed(f, 1)
+		c.Closed(f, 0)
 		require.Equal(t, uint64(1), c.Cut)
 		require.NoError(t, c.Check(0))
 		require.Equal(t, 0, clientInUse(c))
@@ -172,4 +172,69 @@ func TestClientAgainstServer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestClientPipelines: responses to several requests come in pieces of any size, across their borders; what
+// nobody waits for is refused, and a server that announces to close leaves the others unanswered.
+func TestClientPipelines(t *testing.T) {
+	const depth = 3
+	plain, chunked := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+	last := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
+	for _, c := range []struct {
+		stream string
+		done   int // responses as wanted
+		why    Reason
+		open   int // requests still under way
+	}{
+		{plain + chunked + plain, 3, OK, 0},
+		{chunked + plain, 2, OK, 1},
+		{plain + plain[:30], 1, OK, 2},
+		{plain + chunked + plain + "x", 3, Unexpected, 0},
+		{plain + last, 2, OK, 1},
+		{plain + "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n" + plain, 1, WrongStatus, 1},
+	} {
+		for size := 1; size <= len(c.stream); size++ {
+			cl, f := testClient(t, "GET"), &fake{}
+			require.Equal(t, 2, cl.SendMany(f, 2))
+			require.Equal(t, 1, cl.SendMany(f, 1))
+			require.Equal(t, strings.Repeat(string(cl.Request()), depth), string(f.out))
+			open, got, last := depth, OK, false
+		feed:
+			for _, p := range pieces([]byte(c.stream), size) {
+				for len(p) > 0 {
+					n, done, why := cl.Next(f, p, open > 1)
+					p = p[n:]
+					if done && open > 0 && !last {
+						open--
+					}
+					if done && why == OK && !cl.Last.Persists {
+						last = true
+					}
+					if got = why; why != OK {
+						break feed
+					}
+				}
+			}
+			if c.why == Unexpected { // with the last response, or behind it
+				require.Equal(t, c.why, got)
+				continue
+			}
+			require.Equal(t, c.why, got, "pieces of %d", size)
+			require.EqualValues(t, c.done, cl.Done)
+			require.Equal(t, c.open, open)
+			require.NoError(t, cl.Check(uint64(open)))
+			cl.Closed(f, open)
+			require.NoError(t, cl.Check(0))
+			require.Equal(t, 0, clientInUse(cl))
+		}
+	}
+	c := testClient(t, "GET")
+	require.Zero(t, c.SendMany(&fake{refuse: true}, 3))
+	n := c.SendMany(&fake{}, 1<<20)
+	require.Greater(t, n, 100)
+	require.LessOrEqual(t, n*len(c.Request()), maxBatch+len(c.Request()))
+	require.NoError(t, c.Check(uint64(n)))
+	f := &fake{}
+	require.Equal(t, 2, c.SendMany(f, 2))
+	require.Zero(t, testing.AllocsPerRun(100, func() { f.out = f.out[:0]; c.SendMany(f, 2) }))
 }

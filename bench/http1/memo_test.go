@@ -122,7 +122,7 @@ func sameAsFreshClient(t *testing.T, answers [][]byte, size func() int) (remembe
 			require.Equal(t, want, why)
 		}
 		require.Equal(t, fresh.Last, c.Last, "%q", in)
-		c.Closed(a)
+		c.Closed(a, 0)
 		require.NoError(t, c.Check(0))
 		require.Equal(t, 0, clientInUse(c))
 		sum.Add(&fresh.ClientCounters)

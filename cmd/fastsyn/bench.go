@@ -95,10 +95,16 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Close, "close", "", "how to end a flow: rst (default; skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do; http: always)")
 	o.body = -1
 	f.Var(sizeFlag{n: &o.body, zero: true}, "http-body", "http: the size of each response (default 1K; with --connect any)")
-	f.IntVar(&c.HTTPRequests, "http-requests", 0, "http: requests on a connection, one after the other (0: 1, which asks the server to close; else the client closes)")
+	f.IntVar(&c.HTTPRequests, "http-requests", 0, "http: requests on a connection (0: 1, which asks the server to close; else the client closes)")
+	f.IntVar(&c.HTTPPipeline, "http-pipeline", 0, "http: of these, how many may be under way at once (0: 1, each waits for the response before)")
 	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
+	f.StringVar(&c.Profile, "profile", "", "whose SYNs the client's look like: "+strings.Join(measure.Profiles(), ", ")+" (default: our own)")
+	f.StringVar(&c.SYNOptions, "syn-options", "", "profile custom: options of a SYN in order, such as mss=1400,sackok,ts,nop,wscale=7,eol")
+	f.IntVar(&c.SYNWindow, "syn-window", 0, "profile custom: window field of a SYN (0: as many whole segments as 64 KiB hold)")
+	f.IntVar(&c.TTL, "ttl", 0, "profile custom: TTL or hop limit of all segments (0: 64)")
+	f.BoolVar(&c.NoDF, "no-df", false, "profile custom: IPv4 packets may be fragmented")
 	handshakeFlags(cmd, &c.Retry, &c.ECN)
 	f.BoolVar(&c.FailFast, "fail-fast", false, "end an attempt at any ICMP error about it, as Linux does (default: only at port or protocol unreachable)")
 	f.IntVar(&o.retries, "syn-retries", 6, "repetitions of a SYN before it times out; 0 for none")
@@ -115,10 +121,11 @@ SYN out to established. docs/report.md describes every field of the report.
 		cmd,
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
-		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-body", "http-path"}},
+		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-pipeline", "http-body", "http-path"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},
+		flagGroup{"Client profile (docs/scenarios.md)", []string{"profile", "syn-options", "syn-window", "ttl", "no-df"}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
 		flagGroup{"Output", []string{"json", "quiet"}},
 		flagGroup{"Settings", []string{"config", "replay"}},

@@ -399,21 +399,25 @@ func TestInterop_BenchHTTPNginx(t *testing.T) {
 	lab := dptest.NewLab(t)
 	nginx(t, lab)
 	for _, tc := range []struct {
-		name, to    string
-		n, requests int
+		name, to              string
+		n, requests, pipeline int
 	}{
-		{"v4", addr(lab.PeerAddr4, 80), 20_000, 1},
-		{"v6", addr(lab.PeerAddr6, 80), 5_000, 1},
-		{"v4-keep-alive", addr(lab.PeerAddr4, 80), 1_000, 10},
+		{"v4", addr(lab.PeerAddr4, 80), 20_000, 1, 1},
+		{"v6", addr(lab.PeerAddr6, 80), 5_000, 1, 1},
+		{"v4-keep-alive", addr(lab.PeerAddr4, 80), 1_000, 10, 1},
+		{"v4-pipelined", addr(lab.PeerAddr4, 80), 500, 60, 8},
+		{"v6-pipelined", addr(lab.PeerAddr6, 80), 500, 25, 25},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := bench(t, lab, "", "--scenario", "http", "--connect", tc.to, "--http-requests", strconv.Itoa(tc.requests), "--http-body", "3",
+			r := bench(t, lab, "", "--scenario", "http", "--connect", tc.to, "--http-requests", strconv.Itoa(tc.requests),
+				"--http-pipeline", strconv.Itoa(tc.pipeline), "--http-body", "3",
 				"--count", strconv.Itoa(tc.n), "--concurrency", "256", "--duration", "5m")
 			all(t, r, "established", tc.n)
 			require.Equal(t, tc.n, num(t, r, "http", "complete"))
 			require.Equal(t, tc.n, num(t, r, "flows", "done"))
 			require.Equal(t, tc.n*tc.requests, num(t, r, "http", "responses"))
 			require.Equal(t, 3*tc.n*tc.requests, num(t, r, "http", "content_bytes"))
+			require.Equal(t, tc.n*(tc.requests-1), num(t, r, "http", "reuse", "handshakes_avoided"))
 		})
 	}
 }

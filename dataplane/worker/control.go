@@ -107,7 +107,7 @@ func (w *Worker) icmp(i int, frame []byte, p *wire.Packet) drop {
 		return dropForeignIP
 	}
 	if q, ok := wire.QuotedTCP(frame, p); ok {
-		if w.cfg.Raw == nil && net.Owns(q.Local) && w.engine.ICMPError(&q) {
+		if !w.isRaw(q.Local) && net.Owns(q.Local) && w.engine.ICMPError(&q) {
 			return numRxDrops
 		}
 		return dropICMP

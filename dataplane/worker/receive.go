@@ -59,14 +59,13 @@ func (w *Worker) receive(n int) {
 		k++
 	}
 	w.ctr.segments += uint64(k)
+	if w.cfg.Raw != nil {
+		k = w.receiveRaw(k)
+	}
 	if k == 0 {
 		if len(w.engine.Events()) > 0 { // of an ICMP error
 			w.deliver()
 		}
-		return
-	}
-	if w.cfg.Raw != nil {
-		w.cfg.Raw.Receive(w.now, w.segs[:k])
 		return
 	}
 	w.engine.Handle(w.now, w.cfg.Ring.Load(), w.segs[:k], w.act)
@@ -100,6 +99,9 @@ func (w *Worker) answer(i int, s *wire.Segment) {
 	}
 	if m == 0 {
 		return // no reply room: a driver's fault; the verdict stays Drop
+	}
+	if w.shape != nil {
+		w.mark(b[n:])
 	}
 	if !v4 {
 		w.labels.put(b[n:], &s.Tuple)

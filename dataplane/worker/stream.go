@@ -228,6 +228,9 @@ func (w *Worker) encodeStream(b []byte, to path, meta *dataplane.Meta) int {
 	if m == 0 {
 		return 0
 	}
+	if w.shape != nil {
+		w.mark(b[n:])
+	}
 	if !v4 {
 		w.labels.put(b[n:], &o.Seg.Tuple)
 	}

@@ -67,7 +67,9 @@ func (w *Worker) encode(i int, to path, out *handshake.Out) {
 	v4 := out.Seg.Local.Is4()
 	n := to.put(b, w.mac, v4)
 	m := 0
-	if w.caps.TxCsum {
+	if w.shape != nil {
+		m = w.putShaped(b[n:], &out.Seg, text, &w.tx.Meta[i])
+	} else if w.caps.TxCsum {
 		m = wire.PutTCPOffload(b[n:], &out.Seg, text)
 		w.tx.Meta[i].Flags |= dataplane.MetaTxCsum
 	} else {
@@ -172,19 +174,4 @@ func (w *Worker) Resolve(remote wire.Addr) (known, failed bool, err error) {
 	case probeNone:
 	}
 	return false, false, nil
-}
-
-// raw lends blank frames to the raw sender, and returns how many it sent.
-func (w *Worker) raw() (sent int, next int64) {
-	n, next := w.cfg.Raw.Want(w.now)
-	for n > 0 {
-		k := w.queue.Blank(w.tx, min(n, dataplane.BatchSize))
-		if k == 0 {
-			return sent, w.now
-		}
-		w.cfg.Raw.Send(w.now, w.tx)
-		sent += w.queue.Settle(w.tx)
-		n -= k
-	}
-	return sent, next
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -58,7 +59,7 @@ type Source interface {
 const Never = math.MaxInt64
 
 // Raw takes the place of the engine for stateless generators: it sees each TCP
-// segment for our addresses and sends frames of its own.
+// segment for our addresses, or for those of Config.RawAddrs, and sends frames of its own.
 type Raw interface {
 	// Receive gets the segments of a burst; they are valid during the call.
 	Receive(now int64, segs []*wire.Segment)
@@ -84,6 +85,11 @@ type Config struct {
 	Role    string // the label "role" in CPU profiles; empty: no labels
 	Source  Source
 	Raw     Raw
+	// RawAddrs are the own addresses whose segments Raw gets, where it shares the queue with the
+	// engine. The zero Prefix: all.
+	RawAddrs netip.Prefix
+	// Shape is how the segments of flows look that are opened from here; nil: as wire.PutTCP has them.
+	Shape *wire.Shape
 	// CallbackBudget is how long the callbacks of one burst may take. When they take
 	// longer, new SYNs are dropped for as long again, up to a second, so that what
 	// has begun is served (HND-006). 0: no bound. On a machine with other work a
@@ -113,6 +119,9 @@ type Worker struct {
 	at   []uint8 // frame index of each segment
 
 	mac     macBits // our own
+	shape   *wire.Shape
+	ids     uint16 // IPv4 identification of the last segment with a shape
+	share   *share // nil: there is no Raw, or it gets everything
 	labels  labels
 	paths   paths
 	texts   texts
@@ -178,6 +187,10 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.flow.w = w
 	w.mac = bitsOf(cfg.Net.MAC)
+	w.shape = cfg.Shape
+	if cfg.Raw != nil && cfg.RawAddrs.IsValid() {
+		w.share = newShare(cfg.RawAddrs)
+	}
 	w.labels = newLabels(cfg.Hasher)
 	w.now = cfg.Clock()
 	w.started = w.now
