@@ -42,7 +42,9 @@ func clip(s string) string {
 }
 
 // hidden reports whether a character is none that one sees.
-func hidden(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) }
+func hidden(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp)
+}
 
 // head returns the first n of list, and how many are left out.
 func head[T any](list []T, n int) ([]T, int) {

@@ -30,8 +30,8 @@ type tile struct {
 func newHeadline(r *bench.Report, summary *bench.Summary) headline {
 	h := headline{Scenario: clip(r.Scenario), Valid: r.Valid}
 	h.Over = "over " + clip(r.Port)
-	if peer := cmp.Or(r.Connect, r.PeerMAC); peer != "" {
-		h.Over += " to " + clip(peer)
+	if len(summary.Setup) > 0 {
+		h.Over = strings.TrimPrefix(clip(summary.Setup[0].Text), h.Scenario+" ")
 	}
 	rate := number(r.Rate.HandshakesPerS) + " handshakes/s"
 	if len(summary.Lines) > 0 {
@@ -78,7 +78,7 @@ func tiles(r *bench.Report) []tile {
 		}
 		t := tile{Name: of + " " + q.name, Figure: duration(q.value)}
 		if r.Response.Count > 0 {
-			t.Text = duration(q.also) + " from the intended time"
+			t.Text = "response " + duration(q.also)
 		}
 		out = append(out, t)
 	}

@@ -63,8 +63,11 @@ func newLadder(i int, s *bench.Sample) ladder {
 			y += ladderLeast + int(stretch(dt))
 		}
 		st := step{
-			N: i + 1, At: duration(g.AtNS), Out: g.Out, Flags: flagNames(g.Flags), Raw: clip(g.Flags), Text: clip(g.Text), State: clip(g.StateIs),
+			N: i + 1, At: clock(g.AtNS), Out: g.Out, Flags: flagNames(g.Flags), Raw: clip(g.Flags), Text: clip(g.Text),
 			Y: y, Y1: y, Y2: y + ladderSlope, Clock: y + 4,
+		}
+		if i == 0 || g.StateIs != segments[i-1].StateIs {
+			st.State = clip(g.StateIs)
 		}
 		if !g.Out {
 			st.Y1, st.Y2 = y, y-ladderSlope // from the server, earlier
@@ -84,6 +87,17 @@ func newLadder(i int, s *bench.Sample) ladder {
 	l.Title = "Ladder diagram of a handshake: " + l.Why
 	l.Desc = plural(len(segments), "segment") + " between " + l.Client + " and " + l.Server + "; the list beside it has them in words."
 	return l
+}
+
+// clock prints a time since the first segment, to the microsecond where duration would round more.
+func clock(ns int64) string {
+	switch {
+	case ns >= 1e9:
+		return trim(float64(ns)/1e9, 6) + "s"
+	case ns >= 1e6:
+		return trim(float64(ns)/1e6, 3) + "ms"
+	}
+	return duration(ns)
 }
 
 // stretch is the room of a pause, by its logarithm: microseconds and seconds are in one drawing.

@@ -188,7 +188,7 @@ func percentilePlot(r *bench.Report, list []*distribution) plot {
 	}
 	if c := &r.Population; c.Count > 0 && c.Censored > 0 && c.Censored < c.Count {
 		from := x.at(nines(1 - float64(c.Censored)/float64(c.Count)))
-		p.Bands = append(p.Bands, band{"a-wall", at(from), at(1 - from), share(c.Censored, c.Count) + " failed or undecided"})
+		p.Bands = append(p.Bands, bandFrom("a-wall", from, share(c.Censored, c.Count)+" failed or undecided"))
 	}
 	for i := 0; i <= 60; i++ {
 		n := x.hi * float64(i) / 60
@@ -222,7 +222,7 @@ func quantileName(q float64) string {
 }
 
 func percentileTicks(x scale) []tick {
-	out := []tick{{At: at(0), Label: "min"}, {At: at(x.at(nines(0.5))), Label: "p50"}}
+	out := []tick{{At: at(0), Label: "min"}, {At: at(x.at(nines(0.5))), Label: "p50", Minor: x.hi > 4}}
 	for n := 1; n <= int(x.hi); n++ {
 		out = append(out, tick{At: at(x.at(float64(n))), Label: quantileName(1 - math.Pow(10, -float64(n))), Minor: x.hi > 4 && (int(x.hi)-n)%2 == 1})
 	}

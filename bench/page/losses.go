@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/fastsyn/fastsyn/bench"
 )
@@ -36,10 +37,16 @@ type part struct {
 // stage is a place on the way of the segments.
 type stage struct {
 	Name, About, In, Out string
-	Lost                 []pair
+	Lost                 []loss
 	LostShare            string
 	Seen                 bool
 	Ribbon, Gone         string // paths: what goes on, and what falls off
+}
+
+// loss is a reason at a stage, in words that may be on lines of their own.
+type loss struct {
+	Words []string
+	N     string
 }
 
 // drop is a reason for which frames or segments were not used.
@@ -101,7 +108,7 @@ func outcomes(r *bench.Report) []outcome {
 // about says what a stage is.
 var about = map[string]string{
 	"sent": "handed to the port", "wire": "to the peer", "peer": "its answer", "return": "the way back", "ring": "receive ring",
-	"parse": "checked and understood", "state": "used by the engine",
+	"parse": "well-formed", "state": "used by the engine",
 }
 
 func stages(path []bench.Stage) []stage {
@@ -116,10 +123,10 @@ func stages(path []bench.Stage) []stage {
 		lost := uint64(0)
 		names, more := head(sorted(s.Lost), 12)
 		for _, name := range names {
-			v.Lost = append(v.Lost, pair{clip(name), count(s.Lost[name])})
+			v.Lost = append(v.Lost, loss{strings.SplitAfter(clip(name), "_"), count(s.Lost[name])})
 		}
 		if more > 0 {
-			v.Lost = append(v.Lost, pair{plural(more, "other reason"), ""})
+			v.Lost = append(v.Lost, loss{[]string{plural(more, "other reason")}, ""})
 		}
 		for _, n := range s.Lost {
 			lost += n
@@ -127,19 +134,27 @@ func stages(path []bench.Stage) []stage {
 		if lost > 0 {
 			v.LostShare = share(lost, max(s.In, lost))
 		}
-		// The ribbon is as high as the share of the most segments there were anywhere;
-		// what falls off is at least a hairline.
 		in, on := float64(s.In)/float64(most), float64(s.Out)/float64(most)
-		v.Ribbon = "M0 0H1000V" + coord(on) + "C600 " + coord(on) + " 400 " + coord(in) + " 0 " + coord(in) + "z"
-		if lost > 0 {
-			thick := 1000 * max(0.02, min(1, float64(lost)/float64(most)))
-			y := 1000 * clamp(min(in, 1-thick/1000))
-			v.Gone = "M0 " + trim(y, 1) + "C300 " + trim(y, 1) + " 450 " + trim(y+200, 1) + " 450 1000H" + trim(min(1000, 450+thick), 1) +
-				"C" + trim(min(1000, 450+thick), 1) + " " + trim(y+200-thick/2, 1) + " 300 " + trim(y-thick, 1) + " 0 " + trim(max(0, y-thick), 1) + "z"
-		}
+		v.Ribbon, v.Gone = ribbon(in, on, float64(lost)/float64(most))
 		out = append(out, v)
 	}
 	return out
+}
+
+// ribbon draws a stage: as high as the share of the most segments there were anywhere, in the upper
+// part of the drawing, with what is lost falling off it, as a hairline at least.
+func ribbon(in, on, lost float64) (flow, gone string) {
+	const room = 0.6
+	in, on, lost = room*clamp(in), room*clamp(on), room*clamp(lost)
+	flow = "M0 0H1000V" + coord(on) + "C600 " + coord(on) + " 400 " + coord(in) + " 0 " + coord(in) + "z"
+	if lost == 0 {
+		return flow, ""
+	}
+	lost = max(lost, 0.02)
+	top := max(0, in-lost)
+	gone = "M0 " + coord(top) + "C350 " + coord(top) + " 480 " + coord(in) + " " + coord(0.48+lost/4) + " 1000H" + coord(0.48-lost/4) +
+		"C" + coord(0.46-lost/4) + " " + coord(in+0.1) + " 330 " + coord(in) + " 0 " + coord(in) + "z"
+	return flow, gone
 }
 
 // sorted are the reasons of m that are not zero, the largest first.

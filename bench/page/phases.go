@@ -71,7 +71,7 @@ func newPhases(r *bench.Report) *phases {
 		})
 		x += w
 		e := event{X: at(x), Name: p.after, Anchor: "middle", Row: 1}
-		if i == len(list)-1 {
+		if i == len(list)-1 || x > 0.85 {
 			e.Anchor = "end"
 		}
 		if x < 0.15 || x-last < 0.15 && last >= 0 {

@@ -24,8 +24,19 @@ type plot struct {
 // shape is a path.
 type shape struct{ Class, D string }
 
-// band is a part of the x axis.
-type band struct{ Class, X, W, Label string }
+// band is a part of the x axis, from some place to the end. Late: it begins so near the
+// end that its label is better set from there.
+type band struct {
+	Class, X, W, Label string
+	Late               bool
+}
+
+func bandFrom(class string, from float64, label string) band {
+	if from > 0.96 {
+		label = "" // no room
+	}
+	return band{class, at(from), at(1 - from), label, from > 0.6}
+}
 
 // rule is a line across the plot, at a place of the x axis or, if Y is set, of the y axis.
 type rule struct{ Class, X, Y, Label string }

@@ -36,6 +36,9 @@ func linear(top float64, marks int) (scale, []float64) {
 		}
 	}
 	n := int(math.Ceil(top/step - 1e-9))
+	if top > 0.97*float64(n)*step {
+		n++ // a line along the upper edge is not seen
+	}
 	values := make([]float64, 0, n+1)
 	for i := 0; i <= n; i++ {
 		values = append(values, float64(i)*step)
@@ -91,11 +94,14 @@ func (s scale) ticks(values []float64, label func(float64) string) []tick {
 	}
 	for _, v := range values {
 		t := tick{At: at(s.at(v)), Label: label(v)}
-		if s.log && !round(v) {
+		switch {
+		case s.log && !round(v):
 			t.Minor = true
 			if decades > 3.1 {
 				t.Label = ""
 			}
+		case s.log && decades > 5:
+			t.Minor = int(math.Round(math.Log10(v)))%3 != 0 // a label per unit: 1µs, 1ms, 1s
 		}
 		out = append(out, t)
 	}

@@ -89,7 +89,13 @@ func newSearch(s *bench.Search) *search {
 	if worst > 0 && worst > 20*least {
 		lossScale, lossMarks = logarithmic(least/2, worst)
 	}
-	out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, percent, func(t *bench.Trial) float64 { return t.Loss })
+	text := func(f float64) string {
+		if lossScale.log && f <= lossScale.lo {
+			return "0" // where trials without loss are
+		}
+		return percent(f)
+	}
+	out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, text, func(t *bench.Trial) float64 { return t.Loss })
 	if slow > 0 {
 		y, values := logarithmic(fast, slow)
 		out.Slow = make("slow", "p99 by rate", "p99", y, values, tickDuration, func(t *bench.Trial) float64 {

@@ -95,12 +95,19 @@ func newOverTime(r *bench.Report, noun string) *overTime {
 	for i := range list {
 		c := &list[i]
 		end = max(end, c.to)
-		top = max(top, c.fastest, c.intendedPerS)
+		if !c.draining {
+			top = max(top, c.fastest, c.intendedPerS)
+		}
 		trouble = max(trouble, c.failedPerS, c.repPerS)
 		if !c.draining {
 			flight, flightLow = max(flight, float64(c.inFlight)), min(flightLow, float64(c.inFlight))
 		}
 		t.Schedule = t.Schedule || c.intended > 0
+	}
+	if top == 0 { // nothing but draining
+		for i := range list {
+			top = max(top, list[i].perS)
+		}
 	}
 	x := scale{0, end, false}
 	_, marks := linear(end, 8)
@@ -157,11 +164,11 @@ func ratePlot(list []column, x scale, top float64, noun string, schedule bool, m
 		p.Shapes = append(p.Shapes, shape{"a-range", between(low, high)})
 		p.Legend = append(p.Legend, key{"a-range", "slowest to fastest interval", true})
 	}
+	p.Shapes = append(p.Shapes, shape{"k-done", steps(done)})
 	if schedule {
 		p.Shapes = append(p.Shapes, shape{"k-intended", steps(intended)})
 		p.Legend = append(p.Legend, key{"k-intended", "intended by the schedule", false})
 	}
-	p.Shapes = append(p.Shapes, shape{"k-done", steps(done)})
 	if list[len(list)-1].draining {
 		p.Legend = append(p.Legend, key{"a-drain", "draining", true})
 	}
@@ -215,8 +222,7 @@ func flightPlot(list []column, x scale, top float64) plot {
 func drainBand(list []column, x scale) []band {
 	for i := range list {
 		if list[i].draining {
-			from := x.at(list[i].from)
-			return []band{{"a-drain", at(from), at(1 - from), "draining"}}
+			return []band{bandFrom("a-drain", x.at(list[i].from), "draining")}
 		}
 	}
 	return nil
