@@ -190,8 +190,11 @@ func (p Progress) String() string {
 		count(p.Done), count(p.Failed), count(p.InFlight), shortDuration(p.P50), shortDuration(p.P99), what)
 }
 
+// nameWidth is that of the column of names, with the space behind it.
+const nameWidth = 12
+
 func line(b *bytes.Buffer, name, format string, args ...any) {
-	fmt.Fprintf(b, "%-11s %s\n", name, fmt.Sprintf(format, args...))
+	fmt.Fprintf(b, "%-*s %s\n", nameWidth-1, name, fmt.Sprintf(format, args...))
 }
 
 func plural(n int, what string) string {

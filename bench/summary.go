@@ -1,0 +1,52 @@
+package bench
+
+import (
+	"bytes"
+	"strings"
+	"time"
+)
+
+// Summary is what the text report says of a scenario, for other renderings of a report.
+type Summary struct {
+	Noun  string        // what the rate counts, such as "opens"
+	Setup []SummaryLine // scenario, set-up, time
+	// Lines are those of the scenario itself; the first is its rate.
+	Lines []SummaryLine
+}
+
+// SummaryLine is a line of the text report.
+type SummaryLine struct{ Name, Text string }
+
+// Summary returns the lines of the text report about this scenario. It is
+// empty if this version does not know the scenario.
+func (r *Report) Summary() Summary {
+	kind := scenarioOf(r.Scenario)
+	if kind == nil {
+		return Summary{}
+	}
+	var head, text bytes.Buffer
+	r.head(&head, kind)
+	kind.text(r, &text)
+	return Summary{Noun: kind.noun, Setup: summaryLines(head.String()), Lines: summaryLines(text.String())}
+}
+
+// summaryLines takes apart what line has written.
+func summaryLines(text string) []SummaryLine {
+	var out []SummaryLine
+	for l := range strings.Lines(text) {
+		l = strings.TrimRight(l, "\n")
+		if len(l) > nameWidth {
+			out = append(out, SummaryLine{strings.TrimSpace(l[:nameWidth]), strings.TrimSpace(l[nameWidth:])})
+		}
+	}
+	return out
+}
+
+// FormatCount groups the digits of n by thousands, as the text report does.
+func FormatCount(n uint64) string { return count(n) }
+
+// FormatNumber is FormatCount for rates, with three digits if they are small.
+func FormatNumber(f float64) string { return number(f) }
+
+// FormatDuration prints ns nanoseconds with three digits, as the text report does.
+func FormatDuration(ns int64) string { return shortDuration(time.Duration(ns)) }
