@@ -80,7 +80,7 @@ var mayImport = map[string][]string{
 
 	// Show a run or a server while it goes on: to Prometheus, on a terminal.
 	"cmd/fastsyn/internal/metrics": {"bench", "dataplane/worker"},
-	"cmd/fastsyn/internal/screen":  {"bench"},
+	"cmd/fastsyn/internal/screen":  {"bench", "handshake"},
 
 	// Plays segment scripts against a worker on the loop wire, as its tests do against the kernel.
 	"cmd/fastsyn/internal/script": {"cookie", "dataplane", "dataplane/flow", "dataplane/loop", "dataplane/wire", "dataplane/worker", "handshake"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fastsyn/fastsyn/bench"
+	"github.com/fastsyn/fastsyn/handshake"
 )
 
 // State is what the view shows.
@@ -39,8 +40,9 @@ func Render(s *State, st Style) []string {
 	p.title(s)
 	p.line("rate", s.rate(), bold)
 	p.spark(s.History)
-	p.items("counts", s.counts()...)
-	p.items("latency", s.latency()...)
+	p.items("total", s.totals()...)
+	p.items("now", s.now()...)
+	p.items("latency", s.latency(p.room())...)
 	p.workers(s)
 	p.items("drops", s.drops()...)
 	p.wrapped("limits", s.Limiter)
@@ -55,51 +57,66 @@ func Render(s *State, st Style) []string {
 
 func (s *State) rate() string { return bench.FormatRate(s.PerS) + " " + s.Now.What + "/s" }
 
-// counts are totals, and what is there now.
-func (s *State) counts() []string {
+// totals are those since the beginning.
+func (s *State) totals() []string {
 	out := []string{"done " + bench.FormatCount(s.Done), "failed " + bench.FormatCount(s.Failed)}
-	if s.InFlight > 0 || s.Now.Concurrency > 0 {
+	if n := s.engines().Cookies; n > 0 {
+		out = append(out, "cookies sent "+bench.FormatCount(n))
+	}
+	return out
+}
+
+// now is what there is at the moment.
+func (s *State) now() (out []string) {
+	if s.Now.Concurrency > 0 {
 		out = append(out, "in flight "+bench.FormatCount(s.InFlight))
 	}
-	var half, established, cookies, pressure uint64
-	for _, end := range s.Now.Ends {
-		for i := range end.Workers {
-			e := &end.Workers[i].Engine
-			half += e.HalfOpen
-			if end.Name == "server" || len(s.Now.Ends) == 1 {
-				established += e.EstablishedNow
+	e := s.engines()
+	if e.Attempted+e.SynIn+e.HalfOpen > 0 {
+		established := e.EstablishedNow
+		if len(s.Now.Ends) > 1 { // each flow has two ends that are ours
+			established = 0
+			for i := range s.Now.Ends[1].Workers {
+				established += s.Now.Ends[1].Workers[i].Engine.EstablishedNow
 			}
-			cookies += e.Cookies
-			pressure += e.UnderPressure
 		}
+		out = append(out, "half-open "+bench.FormatCount(e.HalfOpen), "established "+bench.FormatCount(established))
 	}
-	out = append(out, "half-open "+bench.FormatCount(half), "established "+bench.FormatCount(established))
-	if cookies > 0 {
-		out = append(out, "cookies "+bench.FormatCount(cookies))
-	}
-	if pressure > 0 {
+	if e.UnderPressure > 0 {
 		out = append(out, "under pressure")
 	}
 	return out
 }
 
-// latency is that of the last second.
-func (s *State) latency() []string {
+// engines are the counters of all ends.
+func (s *State) engines() (c handshake.Counters) {
+	for _, end := range s.Now.Ends {
+		for i := range end.Workers {
+			c.Add(&end.Workers[i].Engine)
+		}
+	}
+	return c
+}
+
+// latency is that of the last second; a narrow page has room for the two percentiles that matter most.
+func (s *State) latency(room int) []string {
 	if len(s.Window) == 0 || s.Window[0].Hist.TotalCount() == 0 {
 		return nil
 	}
 	h := s.Window[0].Hist
-	q := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
-	out := []string{}
-	for i, name := range []string{"p50", "p90", "p99", "p99.9"} {
-		out = append(out, name+" "+bench.FormatDuration(time.Duration(q[i])))
+	const full = 50 // columns that all of them take at most
+	names, percentiles := []string{"p50", "p90", "p99", "p99.9"}, []float64{50, 90, 99, 99.9}
+	if room < full {
+		names, percentiles = []string{"p50", "p99"}, []float64{50, 99}
+	}
+	var out []string
+	for i, ns := range h.ValueAtPercentilesSlice(percentiles) {
+		out = append(out, names[i]+" "+bench.FormatDuration(time.Duration(ns)))
 	}
 	out = append(out, "max "+bench.FormatDuration(time.Duration(h.Max())))
-	if len(s.Window) > 1 { // in the order of how much they tell
-		for _, d := range s.Window[1:] {
-			if d.Hist.TotalCount() > 0 {
-				out = append(out, strings.ReplaceAll(d.Name, "_", " ")+" p99 "+bench.FormatDuration(time.Duration(d.Hist.ValueAtPercentile(99))))
-			}
+	for _, d := range s.Window[1:] {
+		if d.Hist.TotalCount() > 0 {
+			out = append(out, strings.ReplaceAll(d.Name, "_", " ")+" p99 "+bench.FormatDuration(time.Duration(d.Hist.ValueAtPercentile(99))))
 		}
 	}
 	return out
@@ -200,9 +217,12 @@ func (p *page) line(label, text string, c paint) {
 
 // title is what runs, with the time at the right.
 func (p *page) title(s *State) {
-	at := fmt.Sprintf("%.1f s %s", s.Elapsed.Seconds(), s.Now.Phase)
-	if s.Now.Scenario == "serve" {
-		at = fmt.Sprintf("%.1f s", s.Elapsed.Seconds())
+	at := fmt.Sprintf("%.1f s", s.Elapsed.Seconds())
+	if s.Elapsed >= 100*time.Second {
+		at = s.Elapsed.Round(time.Second).String()
+	}
+	if s.Now.Scenario != "serve" {
+		at += " " + s.Now.Phase
 	}
 	left := s.Now.Scenario + " over " + s.Now.Port
 	if s.Now.Peer != "" {
