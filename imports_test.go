@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},
@@ -81,6 +81,10 @@ var mayImport = map[string][]string{
 	"cmd/fastsyn/internal/devices": {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs"},
 	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
 
+	// Show a run or a server while it goes on: to Prometheus, on a terminal.
+	"cmd/fastsyn/internal/metrics": {"bench", "dataplane/worker"},
+	"cmd/fastsyn/internal/screen":  {"bench", "handshake"},
+
 	// Plays segment scripts against a worker on the loop wire, as its tests do against the kernel.
 	"cmd/fastsyn/internal/script": {"cookie", "dataplane", "dataplane/flow", "dataplane/loop", "dataplane/wire", "dataplane/worker", "handshake"},
 }
@@ -88,10 +92,12 @@ var mayImport = map[string][]string{
 // mayUse lists modules from outside that a package imports besides
 // golang.org/x/sys, which all may. Tests are free.
 var mayUse = map[string][]string{
-	"bench":            {"github.com/HdrHistogram/hdrhistogram-go"},
-	"cmd/fastsyn":      {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
-	"dataplane/dptest": {"github.com/gopacket/gopacket", "github.com/stretchr/testify"},
-	"dataplane/impair": {"github.com/gopacket/gopacket"}, // pcapgo: capture files
+	"bench":                        {"github.com/HdrHistogram/hdrhistogram-go"},
+	"cmd/fastsyn":                  {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
+	"cmd/fastsyn/internal/metrics": {"github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
+	"cmd/fastsyn/internal/screen":  {"golang.org/x/term"},
+	"dataplane/dptest":             {"github.com/gopacket/gopacket", "github.com/stretchr/testify"},
+	"dataplane/impair":             {"github.com/gopacket/gopacket"}, // pcapgo: capture files
 }
 
 // testOnly are packages that only test files import, and each other.

@@ -19,7 +19,8 @@ type Progress struct {
 	Now Snapshot // of which the others are made
 	// Since the last one, or since the beginning in the first:
 	Interval  time.Duration
-	PerWorker []Pace
+	PerWorker []Pace            // by Now.Work
+	Load      [][]float64       // by Now.Ends and worker: share of the time with work, 0 to 1
 	Window    []Distribution    // what Now.Latencies have more
 	Drops     map[string]uint64 // of all ends, by reason
 	// Limiter says what kept the rate from being higher so far, as that of a report.
@@ -29,8 +30,10 @@ type Progress struct {
 // Pace is the part of a worker in a Progress.
 type Pace struct {
 	PerS float64 // of Work.Done
-	Busy float64 // share of the time with work, 0 to 1
 }
+
+// Busy is the share of the time in which a worker of an end had work, since the last one.
+func (p *Progress) Busy(end, worker int) float64 { return p.Load[end][worker] }
 
 // Meter makes a Progress of each Snapshot of a run and the one before.
 type Meter struct {
@@ -62,8 +65,14 @@ func (m *Meter) Progress(now Snapshot) Progress {
 		if seconds > 0 {
 			pace.PerS = float64(w.Done-old.Done) / seconds
 		}
-		pace.Busy = busyShare(&now, &m.last, 0, i)
 		p.PerWorker = append(p.PerWorker, pace)
+	}
+	for k := range now.Ends {
+		var load []float64
+		for i := range now.Ends[k].Workers {
+			load = append(load, busyShare(&now, &m.last, k, i))
+		}
+		p.Load = append(p.Load, load)
 	}
 	if seconds > 0 {
 		p.PerS = float64(p.Done-before) / seconds

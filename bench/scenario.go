@@ -43,6 +43,7 @@ type scenario struct {
 	setup   func(rep *Report) string           // what the set-up line says besides; may be nil
 	limiter func(rep *Report) string
 	noun    string // what the rate counts
+	done    string // what a Progress counts; empty: handshakes
 }
 
 // scenarios has all of them, in the order of the help text.
@@ -60,7 +61,7 @@ func init() {
 			name: ScenarioHTTP, help: `open a connection, send a GET with the last ACK of the handshake, verify
 the response; both sides close by FIN. Our own server by default, any
 other with --connect.`,
-			close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions",
+			close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions", done: "transactions",
 			refusesText: "requests go with the handshake's last ACK",
 			settings:    (*Config).httpSettings, serve: (*run).serveHTTP,
 			open: (*run).openClient, make: (*run).makeClients,
@@ -68,7 +69,7 @@ other with --connect.`,
 		},
 		{
 			name: ScenarioSYNFlood, help: "SYNs from invented sources; answers are verified, not completed",
-			close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs",
+			close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs", done: "answers",
 			refusesText: "a syn-flood opens no connections",
 			open:        (*run).openClient, make: (*run).makeFloods,
 			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
@@ -77,7 +78,7 @@ other with --connect.`,
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte
 verified when they return: the limit of driver and device. Its
 Ethernet address is given by --peer-mac; it needs no IP addresses.`,
-			window: DefaultWindow, raw: true, noun: "frames",
+			window: DefaultWindow, raw: true, noun: "frames", done: "frames",
 			open:   (*run).openEcho,
 			report: (*run).reportEcho, text: (*Report).textEcho, limiter: echoLimiter,
 		},

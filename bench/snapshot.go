@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Snapshot struct {
 	Phase   string
 
 	Scenario    string // that of a run, or "serve"
+	What        string // what Work.Done counts: "handshakes"
 	Port        string
 	Peer        string  // empty: our own server
 	TargetRate  float64 // 0: as fast as possible
@@ -131,7 +133,7 @@ func (l *Live) Read(age time.Duration) Snapshot {
 func (r *run) snapshot() Snapshot {
 	c := &r.cfg
 	s := Snapshot{
-		At: time.Now(), Begin: r.begin, Phase: r.stage.of(), Scenario: c.Scenario, Port: c.Port, Peer: c.Connect + c.PeerMAC,
+		At: time.Now(), Begin: r.begin, Phase: r.stage.of(), Scenario: c.Scenario, What: cmp.Or(c.kind().done, "handshakes"), Port: c.Port, Peer: c.Connect + c.PeerMAC,
 		TargetRate: c.Rate, Concurrency: c.Concurrency, Polling: "adaptive",
 	}
 	if r.busy {

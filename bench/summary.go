@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"strings"
-	"time"
 )
 
 // Summary is what the text report says of a scenario, for other renderings of a report.
@@ -41,12 +40,3 @@ func summaryLines(text string) []SummaryLine {
 	}
 	return out
 }
-
-// FormatCount groups the digits of n by thousands, as the text report does.
-func FormatCount(n uint64) string { return count(n) }
-
-// FormatNumber is FormatCount for rates, with three digits if they are small.
-func FormatNumber(f float64) string { return number(f) }
-
-// FormatDuration prints ns nanoseconds with three digits, as the text report does.
-func FormatDuration(ns int64) string { return shortDuration(time.Duration(ns)) }

@@ -64,7 +64,7 @@ func fixture() *bench.Report {
 				record(ns, late, nil)
 			}
 		}
-		v.Attempted = v.Done + v.Failed
+		v.Attempted = v.Done + uint64(v.Failed)
 		v.InFlight = uint64(4 + rnd.IntN(12))
 		if s == 17 {
 			v.InFlight = 4096
@@ -79,7 +79,7 @@ func fixture() *bench.Report {
 				v.Heat = append(v.Heat, bench.HeatCell{NS: int64(rowTop(row)), N: n})
 			}
 		}
-		done, failed, repeated, intended = done+v.Done, failed+v.Failed, repeated+v.Retransmitted, intended+v.Intended
+		done, failed, repeated, intended = done+v.Done, failed+uint64(v.Failed), repeated+v.Retransmitted, intended+v.Intended
 		r.Intervals = append(r.Intervals, v)
 	}
 	r.Handshakes = bench.Handshakes{Attempted: done + failed + pending, Established: done, TimedOut: failed - 9, Refused: 7, Reset: 2, Pending: pending}

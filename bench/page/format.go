@@ -1,6 +1,8 @@
 package page
 
 import (
+	"time"
+
 	"math"
 	"strconv"
 	"strings"
@@ -64,14 +66,14 @@ func number(f float64) string {
 	case f >= 1e18:
 		return strconv.FormatFloat(f, 'g', 3, 64)
 	}
-	return bench.FormatNumber(f)
+	return bench.FormatRate(f)
 }
 
 func duration(ns int64) string {
 	if ns < 0 {
 		return "−" + duration(-max(ns, -math.MaxInt64))
 	}
-	return bench.FormatDuration(ns)
+	return bench.FormatDuration(time.Duration(ns))
 }
 
 // seconds prints a time in seconds.

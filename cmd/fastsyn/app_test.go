@@ -87,7 +87,7 @@ func newAppPair(t testing.TB, args ...string) *appPair {
 	p.app, err = kind.open(o, arg, appEnv{workers: 1, say: t.Logf})
 	require.NoError(t, err)
 	t.Cleanup(p.app.close)
-	id, err := p.server.AddApp(o.callbacks(p.app, nil))
+	id, err := p.server.AddApp(o.callbacks(p.app, nil, new(serveState)))
 	require.NoError(t, err)
 	require.NoError(t, p.server.Listen(wire.Addr{}, 80, id))
 	return p

@@ -13,8 +13,8 @@ import (
 
 type benchFlags struct {
 	cfg     measure.Config
+	live    liveFlags
 	json    string
-	quiet   bool
 	noDrain bool
 	retries int
 	body    int
@@ -116,7 +116,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
-	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
+	o.live.add(cmd)
 	groupFlags(
 		cmd,
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
@@ -127,7 +127,8 @@ SYN out to established. docs/report.md describes every field of the report.
 		}},
 		flagGroup{"Client profile (docs/scenarios.md)", []string{"profile", "syn-options", "syn-window", "ttl", "no-df"}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
-		flagGroup{"Output", []string{"json", "quiet"}},
+		flagGroup{"Output", []string{"json"}},
+		flagGroup{"While it runs (docs/live.md)", liveFlagNames},
 		flagGroup{"Settings", []string{"config", "replay"}},
 	)
 	return replayed(configured(profiled(cmd)))
@@ -183,6 +184,9 @@ func (o *benchFlags) prepare(cmd *cobra.Command) (err error) {
 	if c.DAD, err = dadGiven(c.DAD); err != nil {
 		return err
 	}
+	if err := o.live.check(); err != nil {
+		return err
+	}
 	return c.Validate()
 }
 
@@ -190,14 +194,17 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if err := o.prepare(cmd); err != nil {
 		return err
 	}
-	progress := func(p measure.Progress) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), p) }
-	if o.quiet {
-		progress = nil
-	}
-	r, err := measure.Run(cmd.Context(), o.cfg, progress)
+	o.cfg.Live = new(measure.Live)
+	w, err := o.live.watch(cmd, o.cfg.Live, measure.Progress.String, false)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	r, err := measure.Run(cmd.Context(), o.cfg, w.progress())
+	if err != nil {
+		return err
+	}
+	w.clear()
 	if o.json != "" {
 		err = writeJSON(o.json, cmd.OutOrStdout(), r)
 	}

@@ -278,7 +278,8 @@ func startServe(t *testing.T, o *serveFlags) (dataplane.Port, func() (out string
 	require.NoError(t, o.flags())
 	o.cfg.Device, o.cfg.Port = a, "loop:test"
 	o.cfg.Addrs = []string{"198.18.0.1/16"}
-	o.listen, o.quiet = []string{":80"}, true
+	o.listen, o.live.quiet = []string{":80"}, true
+	require.NoError(t, o.live.check())
 	cmd := newServe()
 	var out bytes.Buffer
 	cmd.SetOut(&out)

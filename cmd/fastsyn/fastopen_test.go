@@ -19,7 +19,7 @@ func TestTFO_019_ServeFlags(t *testing.T) {
 	o := serveFlags{cookies: "never", fastOpen: 7, app: "echo-once"}
 	require.NoError(t, o.flags())
 	require.Nil(t, o.cfg.FastOpen, "from the secret")
-	require.Equal(t, 7, o.callbacks(echoOnceApp{}, nil).FastOpen)
+	require.Equal(t, 7, o.callbacks(echoOnceApp{}, nil, new(serveState)).FastOpen)
 
 	file := filepath.Join(t.TempDir(), "key")
 	const key = "a0bf63f7-ed803d81-cd641d30-cebc4a90"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastsyn/fastsyn"
+	measure "github.com/fastsyn/fastsyn/bench"
 	"github.com/fastsyn/fastsyn/cookie"
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/worker"
@@ -36,7 +38,7 @@ type serveFlags struct {
 	fastKey    string // file
 	spare      []int  // CPUs for workers that nobody else places
 	print      bool
-	quiet      bool
+	live       liveFlags
 	json       string
 	duration   time.Duration
 }
@@ -122,7 +124,7 @@ cannot take are dropped and counted, never waited for.
 	f.StringVar(&o.polling, "polling", "auto", "busy, adaptive or auto (busy on ports whose driver owns the device)")
 	f.StringVar(&o.pin, "pin", "auto", "pin workers to CPUs: auto (where the port wants them, else from the last down, all but one) or off")
 	f.BoolVar(&o.print, "print", false, "print each established flow")
-	f.BoolVar(&o.quiet, "quiet", false, "no counts while running")
+	o.live.add(cmd)
 	f.StringVar(&o.json, "json", "", "write the final counters as JSON to a file, or - for standard output (and no text)")
 	f.DurationVar(&o.duration, "duration", 0, "end after this time (0: on SIGINT or SIGTERM)")
 	groupFlags(
@@ -138,7 +140,8 @@ cannot take are dropped and counted, never waited for.
 			"cookie-limit", "bad-cookies", "reset-limit", "defer-accept", "callback-budget",
 		}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
-		flagGroup{"Run and output", []string{"duration", "print", "quiet", "json", "config"}},
+		flagGroup{"Run and output", []string{"duration", "print", "json", "config"}},
+		flagGroup{"While it runs (docs/live.md)", liveFlagNames},
 	)
 	return configured(profiled(cmd))
 }
@@ -159,6 +162,9 @@ func (o *serveFlags) check() error {
 		}
 	}
 	if err := o.checkApp(); err != nil {
+		return err
+	}
+	if err := o.live.check(); err != nil {
 		return err
 	}
 	if err := oneOf("polling", o.polling, "auto", "busy", "adaptive"); err != nil {
@@ -287,7 +293,7 @@ func runServe(cmd *cobra.Command, o *serveFlags) error {
 	return o.serve(cmd)
 }
 
-func (o *serveFlags) serve(cmd *cobra.Command) error {
+func (o *serveFlags) serve(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
 	if o.duration > 0 {
 		var cancel context.CancelFunc
@@ -300,18 +306,31 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 	}
 	p := newPrinter(stdout, o.print)
 	defer p.close()
+	live, last := new(measure.Live), uint64(0)
+	w, err := o.live.watch(cmd, live, func(p measure.Progress) string {
+		defer func() { last = p.Done }()
+		return serveLine(p, last)
+	}, o.print)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
 	if err := o.open(); err != nil {
 		return err
 	}
-	a, err := o.openApp(o.cfg.Device.Info().Queues, cmd)
+	a, err := o.openApp(o.cfg.Device.Info().Queues, w.stderr)
 	if err != nil {
 		return errors.Join(err, o.cfg.Device.Close())
+	}
+	state := &serveState{port: o.cfg.Port, app: a}
+	if w.measures() {
+		state.rtt = newPerWorker[measure.Quick](o.cfg.Device.Info().Queues)
 	}
 	if s, ok := a.(appSource); ok {
 		o.cfg.Source = s.source
 	}
 	for _, l := range o.listen {
-		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(a, p), Gate: o.flood.gate})
+		o.cfg.Listeners = append(o.cfg.Listeners, fastsyn.Listener{Addr: l, Callbacks: o.callbacks(a, p, state), Gate: o.flood.gate})
 	}
 	ep, err := fastsyn.Open(o.cfg) // closes the port if it fails
 	if err != nil {
@@ -324,16 +343,22 @@ func (o *serveFlags) serve(cmd *cobra.Command) error {
 		runtime.GOMAXPROCS(want)
 		defer runtime.GOMAXPROCS(n)
 	}
-	begin := time.Now()
-	r := o.accept(ctx, cmd, ep, p)
+	state.ep, state.begin = ep, time.Now()
+	live.Attach(state.snapshot)
+	r := o.accept(ctx, ep, p, live, w.progress())
+	live.Detach(nil) // from now on counters are read here
 	ep.Stop()
 	a.close()
 	p.close()
+	w.clear()
+	state.ended = true
+	final := state.snapshot()
+	live.Detach(&final)
 	var failed error
 	for _, w := range ep.Workers() {
 		failed = errors.Join(failed, w.Err())
 	}
-	r.fill(ep, a, time.Since(begin), p.dropped.Load())
+	r.fill(ep, a, time.Since(state.begin), p.dropped.Load())
 	if o.json != "" {
 		err = writeJSON(o.json, cmd.OutOrStdout(), r)
 	}
@@ -357,6 +382,7 @@ func (o *serveFlags) open() error {
 		}
 		o.cfg.Device = port
 	}
+	o.cfg.Role = "serve"
 	if o.cfg.CPUs == nil && len(o.cfg.Device.Info().CPUs) == 0 {
 		o.cfg.CPUs = o.spare
 	}
@@ -364,19 +390,19 @@ func (o *serveFlags) open() error {
 }
 
 // accept says what is listened on and waits for the end.
-func (o *serveFlags) accept(ctx context.Context, cmd *cobra.Command, ep *fastsyn.Endpoint, p *printer) *serveReport {
+func (o *serveFlags) accept(ctx context.Context, ep *fastsyn.Endpoint, p *printer, live *measure.Live, show func(measure.Progress)) *serveReport {
 	info := ep.Info()
 	for _, l := range o.listen {
 		p.line("listening on %s at %s (%s, queues %d), app %s, cookies %s", l, strings.Join(o.cfg.Addrs, " "), o.cfg.Port, info.Queues, o.app, o.cookies)
 	}
-	if !o.quiet {
+	if show != nil {
 		done := make(chan struct{})
 		defer func() { <-done }()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() {
 			defer close(done)
-			watch(ctx, ep, func(s string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), s) })
+			follow(ctx, live, show)
 		}()
 	}
 	_ = ep.Wait(ctx) // why a worker failed is asked once all have stopped
@@ -412,17 +438,17 @@ func (o *serveFlags) checkAppFlags(changed func(flag string) bool) error {
 }
 
 // openApp starts the application.
-func (o *serveFlags) openApp(workers int, cmd *cobra.Command) (app, error) {
+func (o *serveFlags) openApp(workers int, stderr io.Writer) (app, error) {
 	kind, arg, err := parseApp(o.app)
 	if err != nil {
 		return nil, err
 	}
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(stderr, format+"\n", args...) }
 	return kind.open(o, arg, appEnv{workers: workers, say: say})
 }
 
-// callbacks are those of the application and what --print and --fastopen make of them.
-func (o *serveFlags) callbacks(a app, p *printer) fastsyn.Callbacks {
+// callbacks are those of the application and what --print, --fastopen and a view make of them.
+func (o *serveFlags) callbacks(a app, p *printer, s *serveState) fastsyn.Callbacks {
 	cb := a.callbacks()
 	cb.FastOpen = o.fastOpen
 	if o.print {
@@ -434,28 +460,10 @@ func (o *serveFlags) callbacks(a app, p *printer) fastsyn.Callbacks {
 			}
 		}
 	}
-	return cb
-}
-
-// watch says every second what was accepted, when that changed.
-func watch(ctx context.Context, ep *fastsyn.Endpoint, say func(string)) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	var last uint64
-	begin := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			c := engineTotals(ep)
-			if c.Accepted != last {
-				say(fmt.Sprintf("%6.1fs  accepted %d (+%d)  half-open %d  established %d  cookies sent %d", now.Sub(begin).Seconds(),
-					c.Accepted, c.Accepted-last, c.HalfOpen, c.EstablishedNow, c.Cookies))
-			}
-			last = c.Accepted
-		}
+	if s.rtt != nil {
+		cb = s.timed(cb)
 	}
+	return cb
 }
 
 func engineTotals(ep *fastsyn.Endpoint) (c handshake.Counters) {

@@ -82,6 +82,14 @@ func (f *Flow) Info() handshake.Info {
 	return f.w.engine.Info(f.ev)
 }
 
+// RTT is that of Info, without the rest of it. Only in Established.
+func (f *Flow) RTT() time.Duration {
+	if f.ev == nil {
+		return 0
+	}
+	return time.Duration(f.ev.RTT) * 64
+}
+
 // Tuple returns addresses and ports.
 func (f *Flow) Tuple() wire.Tuple { return f.w.engine.Tuple(f.id) }
 

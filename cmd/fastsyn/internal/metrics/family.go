@@ -98,10 +98,11 @@ func find(known map[string]family, prefix, what, key string) family {
 	return plain(prefix, what, key)
 }
 
-// plain is the family of a counter that is named after it. "_now" marks what can fall.
+// plain is the family of a counter that is named after it. "_now" marks what can fall, "_high" the most there was.
 func plain(prefix, what, key string) family {
-	f := family{help: what + " " + strings.ReplaceAll(key, "_", " ") + ", as in the report."}
-	if f.name, f.gauge = strings.CutSuffix(prefix+key, "_now"); !f.gauge {
+	name, now := strings.CutSuffix(key, "_now")
+	f := family{name: prefix + name, help: what + " " + strings.ReplaceAll(name, "_", " ") + ", as in the report.", gauge: now || strings.HasSuffix(key, "_high")}
+	if !f.gauge {
 		f.name += "_total"
 	}
 	return f
