@@ -130,7 +130,9 @@ func (s *socket) write(text string) error {
 	return nil
 }
 
-func (s *socket) option(level, name, value int) error { return unix.SetsockoptInt(s.fd, level, name, value) }
+func (s *socket) option(level, name, value int) error {
+	return unix.SetsockoptInt(s.fd, level, name, value)
+}
 
 // close ends the socket; a connection is closed by FIN.
 func (s *socket) close() {

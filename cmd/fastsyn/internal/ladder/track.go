@@ -1,6 +1,11 @@
 package ladder
 
-import "github.com/fastsyn/fastsyn/dataplane/wire"
+import (
+	"math"
+	"time"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
 
 // The states, as RFC 9293 §3.3.2 names them.
 const (
@@ -34,7 +39,7 @@ func (d *Diagram) Track() (client, server string) {
 		{state: d.Server.State, stateless: d.Server.Stateless},
 	}
 	var flying []*Segment // sent, and to be received later
-	land := func(until *Segment) {
+	land := func(until time.Duration) {
 		for len(flying) > 0 {
 			first := 0
 			for i, s := range flying {
@@ -43,7 +48,7 @@ func (d *Diagram) Track() (client, server string) {
 				}
 			}
 			s := flying[first]
-			if until != nil && s.Received > until.Sent {
+			if s.Received > until {
 				return
 			}
 			flying = append(flying[:first], flying[first+1:]...)
@@ -53,15 +58,19 @@ func (d *Diagram) Track() (client, server string) {
 	for _, it := range d.Items {
 		s := it.Segment
 		if s == nil {
+			land(it.At)
+			if it.State != "" {
+				ends[index(it.FromServer)].become(it.State)
+			}
 			continue
 		}
-		land(s)
+		land(s.Sent)
 		s.SenderState = ends[index(s.FromServer)].send(s)
 		if !s.Lost {
 			flying = append(flying, s)
 		}
 	}
-	land(nil)
+	land(math.MaxInt64)
 	return ends[0].state, ends[1].state
 }
 
