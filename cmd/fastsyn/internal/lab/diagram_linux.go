@@ -196,6 +196,17 @@ func (p *picture) repeated() (n int) {
 // traceFlows is how many flows have their initial numbers remembered.
 const traceFlows = 64
 
+// strangers are the first frames of other connections, n at most.
+func (p *picture) strangers(n int, remark string) (lines []TraceLine) {
+	for _, d := range p.frames {
+		if d.segment == nil && len(lines) < n && (lines == nil || d.out) {
+			lines = append(lines, TraceLine{Text: string(trace.Format(nil, d.at, d.data, nil)), Remark: remark})
+			remark = "fastsyn answers it all the same"
+		}
+	}
+	return lines
+}
+
 // traceLines are the frames of the connection as tcpdump prints them, at fastsyn's end, each with
 // a remark.
 func (p *picture) traceLines() (lines []TraceLine) {

@@ -17,12 +17,13 @@ const (
 	response = "HTTP/1.1 204 No Content\r\n\r\n"
 )
 
-// serve answers n requests on each of the next connections of a listener of the kernel's, as far
-// as they come. It ends by itself once the listener is closed.
-func (w *world) serve(l *socket, conns, n int) (wait func() error) {
+// serve answers n requests on each of the next connections of a listener of the kernel's, and
+// leaves them open. The function it returns waits for its end.
+func (w *world) serve(l *socket, conns, n int) (wait func()) {
 	if w.err != nil {
-		return func() error { return nil }
+		return func() {}
 	}
+	var accepted []*socket
 	done := make(chan error, 1)
 	go func() {
 		var err error
@@ -31,19 +32,19 @@ func (w *world) serve(l *socket, conns, n int) (wait func() error) {
 			if s, err = l.accept(patience); err != nil {
 				break
 			}
-			defer s.close()
-			for range n {
+			accepted = append(accepted, s)
+			for i := 0; i < n && err == nil; i++ {
 				if _, err = s.read(len(request), patience); err == nil {
 					err = s.write(response)
-				}
-				if err != nil {
-					break
 				}
 			}
 		}
 		done <- err
 	}()
-	return func() error { return <-done }
+	return func() {
+		w.fail(<-done)
+		w.sockets = append(w.sockets, accepted...)
+	}
 }
 
 // latency is the chapter's timeline: a request behind a handshake, and a second one on the same
@@ -55,13 +56,15 @@ func (p *play) latency() {
 		wait := w.serve(l, 1, 2)
 		w.connect(a, request)
 		w.until("both responses are here", func() bool { return a.text() == response+response })
-		w.fail(wait())
+		wait()
 		pic := w.draw()
+		pic.Track()
 		var open, asked, answered []time.Duration
 		for _, s := range pic.segments() {
-			switch {
-			case s.ReceiverState == ladder.Established:
+			if s.ReceiverState == ladder.Established {
 				open = append(open, s.Received)
+			}
+			switch {
 			case s.Len > 0 && !s.FromServer:
 				asked = append(asked, s.Sent, s.Received)
 			case s.Len > 0:
@@ -145,7 +148,7 @@ func (p *play) fastOpenClient() {
 			q.describe(a.last(), w.ss())
 			p.visits(w, pic, i == 1)
 		}
-		w.fail(wait())
+		wait()
 		c, k := w.counters()
 		equal(p, "fastsyn counts one cookie asked for and one text taken", fmt.Sprint(c.FastOpen.Asked, c.FastOpen.Taken), "1 1")
 		equal(p, "Linux counts one Fast Open accepted (TCPFastOpenPassive)", k["TcpExtTCPFastOpenPassive"], 1)

@@ -64,6 +64,7 @@ type Segment struct {
 	Window        int      `json:"window"` // as on the wire
 	Options       []string `json:"options"`
 	Again         bool     `json:"again"`          // it repeats an earlier one
+	Dropped       bool     `json:"dropped"`        // it arrived, and the receiver took no notice of it
 	SenderState   string   `json:"sender_state"`   // that it brings the sender to; empty: none new
 	ReceiverState string   `json:"receiver_state"` // and the receiver
 }
@@ -92,7 +93,7 @@ func segments(d *ladder.Diagram) []Segment {
 		}
 		g := Segment{
 			From: "client", SentMS: milliseconds(s.Sent), Flags: s.Name(), Seq: uint32(s.Seq), Ack: uint32(s.Ack), Length: s.Len, Window: s.Window,
-			Options: append(append([]string{}, s.Options...), d.SACKText(s)...), Again: s.Again, SenderState: s.SenderState, ReceiverState: s.ReceiverState,
+			Options: append(append([]string{}, s.Options...), d.SACKText(s)...), Again: s.Again, Dropped: s.Dropped, SenderState: s.SenderState, ReceiverState: s.ReceiverState,
 		}
 		if s.FromServer {
 			g.From = "server"

@@ -71,6 +71,40 @@ func Scenarios() []Scenario {
 			play: (*play).timeout,
 		},
 		{
+			Name: "syn-flood", Title: "a SYN flood, and no defence", Section: "SYN Flood Attack",
+			Text: "An attacker sends SYNs from addresses that are not its own. Each takes a place in the queue of half-open connections until fastsyn gives up waiting for " +
+				"its ACK, seconds to a minute later. When the queue is full a client's SYN is dropped, and it believes that nobody is there. The attacker has paid for 256 small packets.",
+			play: (*play).flooded,
+		},
+		{
+			Name: "syn-cookies", Title: "the same flood against SYN cookies", Section: "SYN Flood Attack: SYN cookies",
+			Text: "Under pressure nothing is stored: what has to be remembered is in the sequence number and the timestamp of the SYN-ACK, signed. The client brings it back in its ACK. " +
+				"The server stays in LISTEN until then, and window scale, SACK and timestamps survive.",
+			play: (*play).cookies,
+		},
+		{
+			Name: "rate-limit", Title: "the same flood against a limit of SYNs per second", Section: "SYN Flood Attack: rate limiting",
+			Text: "The queue never fills, as no more is taken in than the limit allows. But it does not tell friend from foe: the client's SYN is dropped like the rest, and is " +
+				"lucky when it comes again a second later, after the flood.",
+			play: (*play).rateLimit,
+		},
+		{
+			Name: "larger-queue", Title: "the same flood against a larger queue", Section: "SYN Flood Attack: larger SYN queues",
+			Text: "There is room for the flood and for the client. It costs memory (64 bytes each here), and the attacker a larger flood.",
+			play: (*play).largerQueue,
+		},
+		{
+			Name: "evict-oldest", Title: "the same flood, and the oldest give way", Section: "SYN Flood Attack",
+			Text: "When the queue is full the half-open connection that has waited longest is given up. The client is through before its turn comes, unless the flood turns the " +
+				"whole queue over within its round trip.",
+			play: (*play).evict,
+		},
+		{
+			Name: "source-limit", Title: "a flood from one network against a limit for each network", Section: "SYN Flood Attack: rate limiting",
+			Text: "A limit for each source network leaves clients elsewhere alone. Against addresses invented all over the world it does nothing.",
+			play: (*play).sourceLimit,
+		},
+		{
 			Name: "simultaneous-open", Title: "both ends send a SYN at the same time", Section: "Simultaneous Open (Rare)",
 			Text: "Nobody listens here. Each end is in SYN-SENT when the SYN of the other comes, goes to SYN-RECEIVED and acknowledges it in a SYN-ACK, which " +
 				"repeats its own SYN. One connection comes of it, not two. The SYNs were held on the wire so that they cross.",

@@ -59,9 +59,17 @@ func (w *writer) lines(first, rest string, lines []string, color string) {
 // frame writes a line of the trace, broken behind commas.
 func (w *writer) frame(l TraceLine) {
 	const first, rest = "  ", "      "
-	words := strings.SplitAfter(l.Text, ", ")
-	for i := range words {
-		words[i] = strings.TrimSuffix(words[i], " ")
+	var words []string
+	for _, word := range strings.SplitAfter(l.Text, ", ") {
+		word = strings.TrimSuffix(word, " ")
+		for len(word) > ladder.Width-len(rest) { // a long list of options
+			cut := strings.LastIndexByte(word[:ladder.Width-len(rest)], ',') + 1
+			words, word = append(words, word[:cut]), word[cut:]
+			if cut == 0 {
+				break
+			}
+		}
+		words = append(words, word)
 	}
 	w.lines(first, rest, ladder.WrapWords(words, ladder.Width-len(rest)), "")
 	w.paragraph(rest, rest+"  ", "# "+l.Remark, dim)

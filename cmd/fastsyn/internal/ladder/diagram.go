@@ -37,6 +37,7 @@ type Segment struct {
 	FromServer     bool
 	Sent, Received time.Duration // by clocks that agree; Received means nothing if Lost
 	Lost           bool          // it never arrived
+	Dropped        bool          // it arrived, and the receiver took no notice of it
 	Flags          wire.Flags
 	Seq, Ack       wire.Seq
 	Len            int

@@ -22,8 +22,11 @@ func (d *Diagram) Remark(s *Segment) string {
 		}
 		text = fmt.Sprintf("the same %s again, %s after the last", name, span(s.After))
 	}
-	if s.Lost {
+	switch {
+	case s.Lost:
 		text += "; it is lost on the way"
+	case s.Dropped:
+		text += "; it is dropped where it arrives"
 	}
 	return text
 }

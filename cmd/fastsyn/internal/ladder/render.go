@@ -186,7 +186,7 @@ func relative(v, base wire.Seq, name string, known bool) string {
 
 func (s *Segment) color() string {
 	switch {
-	case s.Lost || s.Flags&wire.FlagRST != 0:
+	case s.Lost || s.Dropped || s.Flags&wire.FlagRST != 0:
 		return red
 	case s.FromServer:
 		return yellow
@@ -216,7 +216,7 @@ func (d *Diagram) arrow(s *Segment) []row {
 	}
 	d.ends(&r, s, true, !s.Lost)
 	rows := []row{r}
-	for _, o := range Wrap(strings.Join(append(slices.Clone(s.Options), d.SACKText(s)...), " "), bodyWidth-1) {
+	for _, o := range WrapWords(append(slices.Clone(s.Options), d.SACKText(s)...), bodyWidth-1) {
 		indent := strings.Repeat(" ", min(3, bodyWidth-width(o)))
 		rows = append(rows, row{body: indent + o, color: dim})
 	}
@@ -247,6 +247,9 @@ func (d *Diagram) ends(r *row, s *Segment, leaves, arrives bool) {
 	}
 	if arrives {
 		*right, *rightState = ms(s.Received), s.ReceiverState
+		if s.Dropped {
+			*rightState = "dropped"
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 type end struct {
 	state     string
 	stateless bool
-	next      wire.Seq // after what it has sent
+	iss, next wire.Seq // its SYN, and after what it has sent
 	fin       wire.Seq // after its FIN, once sent
 	hasFIN    bool
 }
@@ -52,7 +52,9 @@ func (d *Diagram) Track() (client, server string) {
 				return
 			}
 			flying = append(flying[:first], flying[first+1:]...)
-			s.ReceiverState = ends[index(!s.FromServer)].receive(s)
+			if !s.Dropped {
+				s.ReceiverState = ends[index(!s.FromServer)].receive(s)
+			}
 		}
 	}
 	for _, it := range d.Items {
@@ -85,6 +87,7 @@ func index(server bool) int {
 func (e *end) send(s *Segment) string {
 	next := s.Seq + wire.Seq(s.Len)
 	if s.Flags&wire.FlagSYN != 0 {
+		e.iss = s.Seq
 		next++
 	}
 	to := e.state
@@ -118,7 +121,7 @@ func (e *end) receive(s *Segment) string {
 		case Listen, Closed, TimeWait:
 			return ""
 		case SynSent:
-			if !ack || s.Ack != e.next {
+			if !ack || !e.iss.Less(s.Ack) {
 				return ""
 			}
 		}
@@ -138,11 +141,11 @@ func (e *end) receive(s *Segment) string {
 		case s.Flags&wire.FlagSYN == 0:
 		case !ack:
 			to = SynReceived // simultaneous open
-		case s.Ack == e.next:
-			to = Established
+		case e.iss.Less(s.Ack):
+			to = Established // and text with the SYN may be acknowledged or not
 		}
 	case SynReceived:
-		if ack && s.Ack == e.next {
+		if ack && e.iss.Less(s.Ack) && s.Ack.LessEq(e.next) {
 			to = Established
 		}
 	case FinWait1:
