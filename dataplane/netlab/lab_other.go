@@ -32,3 +32,6 @@ func Do(string, func()) error { return onlyLinux() }
 
 // RemoveStale is for Linux.
 func RemoveStale() error { return onlyLinux() }
+
+// IP is for Linux.
+func IP(...string) error { return onlyLinux() }

@@ -158,3 +158,11 @@ func setSysctl(ns, key, value string) error {
 	}
 	return nil
 }
+
+// IP runs the ip command of iproute2; "-n", NS acts in a namespace.
+func IP(args ...string) error {
+	if err := ip(args...); err != nil {
+		return fmt.Errorf("netlab: %w", err)
+	}
+	return nil
+}

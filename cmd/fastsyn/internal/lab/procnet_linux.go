@@ -110,7 +110,7 @@ func socketStatistics(port uint16) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w; it comes with ip (apt install iproute2)", err)
 	}
-	out, err := exec.Command(ss, "-tinOH", "sport", "=", ":"+strconv.Itoa(int(port))).CombinedOutput()
+	out, err := exec.Command(ss, "-tinoH", "sport", "=", ":"+strconv.Itoa(int(port))).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("ss: %w: %s", err, out)
 	}

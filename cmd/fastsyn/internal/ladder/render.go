@@ -2,6 +2,7 @@ package ladder
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -89,7 +90,7 @@ func (r *row) text(st Style) string {
 		rail = "│"
 	}
 	line := st.paint(right(r.leftTime, timeWidth), dim) + " " + st.state(right(r.leftState, stateWidth)) + " " + rail +
-		st.paint(pad(r.body, bodyWidth), r.color) + rail + " " + st.state(pad(r.rightState, stateWidth)) + " " +
+		st.paint(Pad(r.body, bodyWidth), r.color) + rail + " " + st.state(Pad(r.rightState, stateWidth)) + " " +
 		st.paint(right(r.rightTime, timeWidth), dim)
 	return strings.TrimRight(line, " ")
 }
@@ -124,14 +125,14 @@ func (d *Diagram) rows() []row {
 	last := time.Duration(-1)
 	for i := 0; i < len(d.Items); i++ {
 		it := &d.Items[i]
-		if gap := it.begin() - last; last >= 0 && gap >= quiet {
+		if gap := it.Begin() - last; last >= 0 && gap >= quiet {
 			rows = append(rows, row{body: center(silence(gap), bodyWidth), color: dim, rail: "┊"})
 		}
 		last = max(last, it.end())
 		switch {
 		case it.Segment == nil:
 			rows = append(rows, noteRows(it)...)
-		case i+1 < len(d.Items) && crosses(it.Segment, d.Items[i+1].Segment) && d.fits(it.Segment) && d.fits(d.Items[i+1].Segment):
+		case i+1 < len(d.Items) && it.Segment.Crosses(d.Items[i+1].Segment) && d.fits(it.Segment) && d.fits(d.Items[i+1].Segment):
 			i++
 			last = max(last, d.Items[i].end())
 			rows = append(rows, d.cross(it.Segment, d.Items[i].Segment)...)
@@ -167,7 +168,7 @@ func (d *Diagram) label(s *Segment) string {
 		b += fmt.Sprintf(" len=%d", s.Len)
 	}
 	if s.Again {
-		b += " (again)"
+		b += " again"
 	}
 	return b
 }
@@ -185,7 +186,7 @@ func relative(v, base wire.Seq, name string, known bool) string {
 
 func (s *Segment) color() string {
 	switch {
-	case s.Lost || s.Flags&wire.FlagRST != 0:
+	case s.Lost || s.Dropped || s.Flags&wire.FlagRST != 0:
 		return red
 	case s.FromServer:
 		return yellow
@@ -196,6 +197,11 @@ func (s *Segment) color() string {
 // arrow is a segment on a row of its own, its options below.
 func (d *Diagram) arrow(s *Segment) []row {
 	label := d.label(s)
+	if s.Flags&wire.FlagRST == 0 {
+		if w := fmt.Sprintf("%s win=%d", label, s.Window); width(w) <= bodyWidth-7 {
+			label = w
+		}
+	}
 	line := max(2, bodyWidth-width(label)-5)
 	r := row{color: s.color()}
 	switch {
@@ -210,15 +216,24 @@ func (d *Diagram) arrow(s *Segment) []row {
 	}
 	d.ends(&r, s, true, !s.Lost)
 	rows := []row{r}
-	for _, o := range wrap(strings.Join(s.Options, " "), bodyWidth-4) {
-		if s.FromServer {
-			o = right(o, bodyWidth-3)
-		} else {
-			o = "   " + o
-		}
-		rows = append(rows, row{body: o, color: dim})
+	for _, o := range WrapWords(append(slices.Clone(s.Options), d.SACKText(s)...), bodyWidth-1) {
+		indent := strings.Repeat(" ", min(3, bodyWidth-width(o)))
+		rows = append(rows, row{body: indent + o, color: dim})
 	}
 	return rows
+}
+
+// SACKText names the blocks of a segment by the numbers of the other end, whose text they acknowledge.
+func (d *Diagram) SACKText(s *Segment) (words []string) {
+	c, sv, hasC, hasS := d.isns()
+	base, name, known := sv, "S", hasS
+	if s.FromServer {
+		base, name, known = c, "C", hasC
+	}
+	for _, b := range s.SACK {
+		words = append(words, "sack {"+relative(b.Left, base, name, known)+":"+relative(b.Right, base, name, known)+"}")
+	}
+	return words
 }
 
 // ends puts times and states beside a row at which the segment leaves, arrives, or both.
@@ -232,6 +247,9 @@ func (d *Diagram) ends(r *row, s *Segment, leaves, arrives bool) {
 	}
 	if arrives {
 		*right, *rightState = ms(s.Received), s.ReceiverState
+		if s.Dropped {
+			*rightState = "dropped"
+		}
 	}
 }
 
@@ -255,24 +273,36 @@ func (d *Diagram) cross(a, b *Segment) []row {
 }
 
 func noteRows(it *Item) (rows []row) {
-	for _, line := range wrap(it.Note, bodyWidth-4) {
-		rows = append(rows, row{body: center(line, bodyWidth), color: dim})
+	for i, line := range Wrap(it.Note, bodyWidth-4) {
+		r := row{body: center(line, bodyWidth), color: dim}
+		switch {
+		case i > 0 || it.At < 0:
+		case it.FromServer:
+			r.rightTime, r.rightState = ms(it.At), it.State
+		default:
+			r.leftTime, r.leftState = ms(it.At), it.State
+		}
+		rows = append(rows, r)
 	}
 	return rows
 }
 
 func width(s string) int { return utf8.RuneCountInString(s) }
 
-func pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-width(s))) }
+// Pad adds blanks behind s up to n columns.
+func Pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-width(s))) }
 
 func right(s string, n int) string { return strings.Repeat(" ", max(0, n-width(s))) + s }
 
 func center(s string, n int) string { return strings.Repeat(" ", max(0, (n-width(s))/2)) + s }
 
-// wrap breaks text at blanks into lines of at most n columns, unless a word is longer.
-func wrap(text string, n int) (lines []string) {
+// Wrap breaks text at blanks into lines of at most n columns, unless a word is longer.
+func Wrap(text string, n int) []string { return WrapWords(strings.Fields(text), n) }
+
+// WrapWords is Wrap for words that may have blanks of their own.
+func WrapWords(words []string, n int) (lines []string) {
 	line := ""
-	for _, w := range strings.Fields(text) {
+	for _, w := range words {
 		switch {
 		case line == "":
 			line = w

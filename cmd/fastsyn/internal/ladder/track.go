@@ -1,6 +1,11 @@
 package ladder
 
-import "github.com/fastsyn/fastsyn/dataplane/wire"
+import (
+	"math"
+	"time"
+
+	"github.com/fastsyn/fastsyn/dataplane/wire"
+)
 
 // The states, as RFC 9293 §3.3.2 names them.
 const (
@@ -21,7 +26,7 @@ const (
 type end struct {
 	state     string
 	stateless bool
-	next      wire.Seq // after what it has sent
+	iss, next wire.Seq // its SYN, and after what it has sent
 	fin       wire.Seq // after its FIN, once sent
 	hasFIN    bool
 }
@@ -34,7 +39,7 @@ func (d *Diagram) Track() (client, server string) {
 		{state: d.Server.State, stateless: d.Server.Stateless},
 	}
 	var flying []*Segment // sent, and to be received later
-	land := func(until *Segment) {
+	land := func(until time.Duration) {
 		for len(flying) > 0 {
 			first := 0
 			for i, s := range flying {
@@ -43,25 +48,31 @@ func (d *Diagram) Track() (client, server string) {
 				}
 			}
 			s := flying[first]
-			if until != nil && s.Received > until.Sent {
+			if s.Received > until {
 				return
 			}
 			flying = append(flying[:first], flying[first+1:]...)
-			s.ReceiverState = ends[index(!s.FromServer)].receive(s)
+			if !s.Dropped {
+				s.ReceiverState = ends[index(!s.FromServer)].receive(s)
+			}
 		}
 	}
 	for _, it := range d.Items {
 		s := it.Segment
 		if s == nil {
+			land(it.At)
+			if it.State != "" {
+				ends[index(it.FromServer)].become(it.State)
+			}
 			continue
 		}
-		land(s)
+		land(s.Sent)
 		s.SenderState = ends[index(s.FromServer)].send(s)
 		if !s.Lost {
 			flying = append(flying, s)
 		}
 	}
-	land(nil)
+	land(math.MaxInt64)
 	return ends[0].state, ends[1].state
 }
 
@@ -76,6 +87,7 @@ func index(server bool) int {
 func (e *end) send(s *Segment) string {
 	next := s.Seq + wire.Seq(s.Len)
 	if s.Flags&wire.FlagSYN != 0 {
+		e.iss = s.Seq
 		next++
 	}
 	to := e.state
@@ -109,7 +121,7 @@ func (e *end) receive(s *Segment) string {
 		case Listen, Closed, TimeWait:
 			return ""
 		case SynSent:
-			if !ack || s.Ack != e.next {
+			if !ack || !e.iss.Less(s.Ack) {
 				return ""
 			}
 		}
@@ -129,11 +141,11 @@ func (e *end) receive(s *Segment) string {
 		case s.Flags&wire.FlagSYN == 0:
 		case !ack:
 			to = SynReceived // simultaneous open
-		case s.Ack == e.next:
-			to = Established
+		case e.iss.Less(s.Ack):
+			to = Established // and text with the SYN may be acknowledged or not
 		}
 	case SynReceived:
-		if ack && s.Ack == e.next {
+		if ack && e.iss.Less(s.Ack) && s.Ack.LessEq(e.next) {
 			to = Established
 		}
 	case FinWait1:
