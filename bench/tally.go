@@ -94,7 +94,7 @@ func (l *lifecycle) wantedBy(p *pace, now int64) uint64 {
 		return 0
 	}
 	if l.phase > sending {
-		now = min(l.end, l.until-1)
+		now = l.end
 	}
-	return min(p.dueBy(now), l.quota+p.done)
+	return min(p.dueBy(min(now, l.until-1)), l.quota+p.done)
 }
