@@ -74,6 +74,15 @@ type Config struct {
 	// docs/load.md. Without a Duration it is as long as its stages. --load
 	Load string    `flag:"load"`
 	plan *schedule // of Rate or Load, set by normalize; nil: as fast as possible
+	// Search finds the highest rate that meets a target such as "loss<0.1%,p99<5ms": by trials of
+	// Duration (default 5 s) and shorter ones, in SearchRange (default "100..10M"), to
+	// SearchPrecision (default "1%"), within SearchTime (default 2 minutes); see docs/load.md. --search,
+	// --search-range, --search-precision, --search-time
+	Search          string        `flag:"search"`
+	SearchRange     string        `flag:"search-range"`
+	SearchPrecision string        `flag:"search-precision"`
+	SearchTime      time.Duration `flag:"search-time"`
+	search          *searching    // set by normalize; nil: no search
 	// Concurrency bounds the flows (or SYNs, or frames) in flight, over all workers.
 	// 0: 256 (syn-flood and echo: 512) per worker. --concurrency
 	Concurrency int `flag:"concurrency"`
@@ -243,6 +252,9 @@ func (c Config) normalize() (Config, error) {
 		c.Close, c.Cookies = "", "" // nothing there to close or to accept
 	}
 	if err := c.schedule(); err != nil {
+		return c, err
+	}
+	if err := c.searches(); err != nil {
 		return c, err
 	}
 	if c.Duration == 0 && c.Count == 0 {

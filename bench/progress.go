@@ -8,6 +8,7 @@ import (
 
 // Progress is the state of a run, once a second, and what changed since the last one.
 type Progress struct {
+	Trial    string        // of a search: its number and rate; else empty
 	Elapsed  time.Duration // since the first SYN
 	Draining bool
 	PerS     float64 // handshakes (http: transactions, syn-flood: answers, echo: frames) per second, since the last one

@@ -127,6 +127,9 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	if err != nil {
 		return nil, err
 	}
+	if cfg.search != nil {
+		return search(ctx, asked, cfg, progress)
+	}
 	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live, rec: newRecorder(cfg.OnInterval)}
 	if r.live == nil {
 		r.live = new(Live)
@@ -159,13 +162,17 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	return r.report(), nil
 }
 
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])                              // never fails
+	return max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
+}
+
 // open opens the port, or both ends of the wire, and starts the workers.
 func (r *run) open(ctx context.Context) error {
 	cfg := &r.cfg
 	if cfg.Seed == 0 {
-		var b [8]byte
-		_, _ = rand.Read(b[:])                                  // never fails
-		cfg.Seed = max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
+		cfg.Seed = randomSeed()
 	}
 	ours := cfg.Connect == "" && cfg.PeerMAC == ""
 	if ours && !cfg.kind().raw {

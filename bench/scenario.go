@@ -44,6 +44,8 @@ type scenario struct {
 	limiter func(rep *Report) string
 	noun    string // what the rate counts
 	done    string // what a Progress counts; empty: handshakes
+	// good is how many of the attempts succeeded, for a search. nil: there is no rate to search for.
+	good func(rep *Report) uint64
 }
 
 // scenarios has all of them, in the order of the help text.
@@ -54,6 +56,7 @@ func init() {
 		{
 			name: ScenarioHandshake, help: "open a connection, close it at once, by RST or FIN",
 			close: CloseRST, cookies: "pressure", window: DefaultConcurrency, noun: "opens",
+			good: func(rep *Report) uint64 { return rep.Handshakes.Established },
 			open: (*run).openClient, make: (*run).makeClients,
 			report: (*run).reportClients, text: (*Report).textHandshakes, setup: (*Report).setupHandshakes, limiter: clientLimiter,
 		},
@@ -62,6 +65,7 @@ func init() {
 the response; both sides close by FIN. Our own server by default, any
 other with --connect.`,
 			close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions", done: "transactions",
+			good:        func(rep *Report) uint64 { return rep.HTTP.Complete },
 			refusesText: "requests go with the handshake's last ACK",
 			settings:    (*Config).httpSettings, serve: (*run).serveHTTP,
 			open: (*run).openClient, make: (*run).makeClients,
@@ -70,6 +74,7 @@ other with --connect.`,
 		{
 			name: ScenarioSYNFlood, help: "SYNs from invented sources; answers are verified, not completed",
 			close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs", done: "answers",
+			good:        func(rep *Report) uint64 { return rep.SYNFlood.Answered },
 			refusesText: "a syn-flood opens no connections",
 			open:        (*run).openClient, make: (*run).makeFloods,
 			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
@@ -79,6 +84,7 @@ other with --connect.`,
 verified when they return: the limit of driver and device. Its
 Ethernet address is given by --peer-mac; it needs no IP addresses.`,
 			window: DefaultWindow, raw: true, noun: "frames", done: "frames",
+			good:   func(rep *Report) uint64 { return rep.Echo.Returned },
 			open:   (*run).openEcho,
 			report: (*run).reportEcho, text: (*Report).textEcho, limiter: echoLimiter,
 		},

@@ -33,7 +33,7 @@ type Snapshot struct {
 	What        string // what Work.Done counts: "handshakes"
 	Port        string
 	Peer        string  // empty: our own server
-	TargetRate  float64 // 0: as fast as possible
+	TargetRate  float64 // of a load, the mean so far; 0: as fast as possible
 	Concurrency int     // 0: not bounded
 	Polling     string
 	CPU         time.Duration // of the process since the first SYN; 0: unknown
@@ -145,6 +145,9 @@ func (r *run) snapshot() Snapshot {
 	}
 	if at, cpu := r.stage.begun(); !at.IsZero() {
 		s.Elapsed, s.CPU = s.At.Sub(at), cpuTime()-cpu
+		if c.Load != "" {
+			s.TargetRate = float64(r.intended(s.Elapsed)) / s.Elapsed.Seconds()
+		}
 	}
 	var all samples
 	s.Work = make([]Work, len(r.gens))

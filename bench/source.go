@@ -263,7 +263,7 @@ func (c *client) Poll(w *worker.Worker, now int64) int64 {
 		if again := c.resolve(w, now); again > 0 {
 			return again
 		}
-		if err := c.begin(w, now); err != nil {
+		if err := c.begin(w); err != nil {
 			c.abandon(err, now)
 			return worker.Never
 		}
@@ -279,7 +279,7 @@ func (c *client) Poll(w *worker.Worker, now int64) int64 {
 
 var errStopped = errors.New("bench: stopped before the first SYN")
 
-func (c *client) begin(w *worker.Worker, now int64) error {
+func (c *client) begin(w *worker.Worker) error {
 	var err error
 	c.worker = w
 	if c.app, err = w.AddApp(c.calls); err != nil {

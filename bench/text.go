@@ -48,6 +48,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.textReconciled(&b)
 	line(&b, "limiter", "%s", r.Limiter)
 	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
+	if r.Search != nil {
+		b.WriteString(r.Search.text())
+	}
 	writeVerdict(&b, r.Equations, r.Valid, r.InvalidReason)
 	_, err := w.Write(b.Bytes())
 	return err
@@ -185,6 +188,9 @@ func (p Progress) String() string {
 	what := ""
 	if p.Draining {
 		what = "  draining"
+	}
+	if p.Trial != "" {
+		what += "  " + p.Trial
 	}
 	return fmt.Sprintf("%6.1fs  %12s/s  done %-14s failed %-9s in flight %-7s p50 %-8s p99 %-8s%s", p.Elapsed.Seconds(), number(p.PerS),
 		count(p.Done), count(p.Failed), count(p.InFlight), shortDuration(p.P50), shortDuration(p.P99), what)

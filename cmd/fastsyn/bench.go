@@ -87,6 +87,10 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.IntVar(&c.Workers, "workers", 0, "client workers, one per queue (0: as the port has, loop: one per two CPUs)")
 	f.Float64Var(&c.Rate, "rate", 0, "opens (or SYNs, or frames) per second on a fixed schedule (0: as fast as possible)")
 	f.StringVar(&c.Load, "load", "", "rates that change, such as ramp:1k..50k/30s,hold:10s (docs/load.md); --duration is then its length")
+	f.StringVar(&c.Search, "search", "", "find the highest rate that meets a target such as 'loss<0.1%,p99<5ms', by trials of --duration (default 5s) and shorter ones")
+	f.StringVar(&c.SearchRange, "search-range", "", "rates to search (default "+measure.DefaultSearchRange+")")
+	f.StringVar(&c.SearchPrecision, "search-precision", "", "how close the rates of the last trials are (default "+measure.DefaultSearchPrecision+")")
+	f.DurationVar(&c.SearchTime, "search-time", 0, "end the search after this long (0: 2m)")
 	f.IntVar(&c.Concurrency, "concurrency", 0, "flows (or SYNs, or frames) in flight over all workers (0: 256 per worker, syn-flood and echo 512)")
 	f.DurationVar(&c.Duration, "duration", 0, "sending time (0: 10s, or no bound with --count)")
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
@@ -120,6 +124,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	groupFlags(
 		cmd,
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
+		flagGroup{"Search (docs/load.md)", []string{"search", "search-range", "search-precision", "search-time"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
 		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-pipeline", "http-body", "http-path"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{

@@ -337,7 +337,7 @@ func kernelListener(t *testing.T, lab *dptest.Lab, lc *net.ListenConfig, at stri
 }
 
 // nginx serves on port 80 of the peer: "ok" for every path, or what directives say.
-func nginx(t *testing.T, lab *dptest.Lab, directives ...string) {
+func nginx(t *testing.T, lab *dptest.Lab, directives ...string) *dptest.Process {
 	t.Helper()
 	if directives == nil {
 		directives = []string{`return 200 "ok\n";`}
@@ -356,11 +356,12 @@ http {
 }
 `), 0o644))
 	lab.Exec(t, lab.PeerNS, "sysctl", "-q", "net.core.somaxconn=4096")
-	lab.Start(t, lab.PeerNS, "nginx", "-p", dir, "-c", conf)
+	p := lab.Start(t, lab.PeerNS, "nginx", "-p", dir, "-c", conf)
 	require.Eventually(t, func() bool {
 		_, err := lab.Try(lab.PeerNS, "nc", "-z", "-w", "1", lab.PeerAddr4.Addr().String(), "80")
 		return err == nil
 	}, patience, 20*time.Millisecond, "nginx did not come up")
+	return p
 }
 
 // A hundred thousand connections against servers people run, none unexplained.
