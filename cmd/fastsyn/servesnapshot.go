@@ -118,11 +118,11 @@ func serveLimits(p *measure.Progress) string {
 	lost := func(name string) float64 { return float64(p.Drops[name]) / max(p.Interval.Seconds(), 1e-3) }
 	switch {
 	case lost("rx_missed") > 0 && busy >= serveBusy:
-		return fmt.Sprintf("the processor: worker %d is busy %.0f %%, and %s frames/s found the receive ring full.", busiest, 100*busy, measure.FormatNumber(lost("rx_missed")))
+		return fmt.Sprintf("the processor: worker %d is busy %.0f %%, and %s frames/s found the receive ring full.", busiest, 100*busy, measure.FormatRate(lost("rx_missed")))
 	case lost("rx_missed") > 0:
-		return fmt.Sprintf("the device: %s frames/s found the receive ring full (busiest worker %.0f %%).", measure.FormatNumber(lost("rx_missed")), 100*busy)
+		return fmt.Sprintf("the device: %s frames/s found the receive ring full (busiest worker %.0f %%).", measure.FormatRate(lost("rx_missed")), 100*busy)
 	case lost("tx_ring_full") > 0:
-		return fmt.Sprintf("the device: %s frames/s found the transmit ring full.", measure.FormatNumber(lost("tx_ring_full")))
+		return fmt.Sprintf("the device: %s frames/s found the transmit ring full.", measure.FormatRate(lost("tx_ring_full")))
 	case pressure > 0:
 		return fmt.Sprintf("half-open connections: %d of %d workers are above the high mark and send SYN cookies.", pressure, len(p.Now.Ends[0].Workers))
 	case busy >= serveBusy:

@@ -55,7 +55,7 @@ func Render(s *State, st Style) []string {
 	return p.lines
 }
 
-func (s *State) rate() string { return bench.FormatNumber(s.PerS) + " " + s.Now.What + "/s" }
+func (s *State) rate() string { return bench.FormatRate(s.PerS) + " " + s.Now.What + "/s" }
 
 // totals are those since the beginning.
 func (s *State) totals() []string {
@@ -111,12 +111,12 @@ func (s *State) latency(room int) []string {
 	}
 	var out []string
 	for i, ns := range h.ValueAtPercentilesSlice(percentiles) {
-		out = append(out, names[i]+" "+bench.FormatDuration(ns))
+		out = append(out, names[i]+" "+bench.FormatDuration(time.Duration(ns)))
 	}
-	out = append(out, "max "+bench.FormatDuration(h.Max()))
+	out = append(out, "max "+bench.FormatDuration(time.Duration(h.Max())))
 	for _, d := range s.Window[1:] {
 		if d.Hist.TotalCount() > 0 {
-			out = append(out, strings.NewReplacer("phases.", "", "_", " ").Replace(d.Name)+" p99 "+bench.FormatDuration(d.Hist.ValueAtPercentile(99)))
+			out = append(out, strings.NewReplacer("phases.", "", "_", " ").Replace(d.Name)+" p99 "+bench.FormatDuration(time.Duration(d.Hist.ValueAtPercentile(99))))
 		}
 	}
 	return out
@@ -138,7 +138,7 @@ func (s *State) drops() []string {
 	var out []string
 	for _, name := range names {
 		if n := s.Drops[name]; n > 0 {
-			out = append(out, name+" "+bench.FormatNumber(float64(n)/seconds)+"/s")
+			out = append(out, name+" "+bench.FormatRate(float64(n)/seconds)+"/s")
 		}
 	}
 	if out == nil {
@@ -229,7 +229,7 @@ func (p *page) title(s *State) {
 		left += " to " + s.Now.Peer
 	}
 	if s.Now.TargetRate > 0 {
-		left += ", " + bench.FormatNumber(s.Now.TargetRate) + "/s asked for"
+		left += ", " + bench.FormatRate(s.Now.TargetRate) + "/s asked for"
 	}
 	room := p.st.Width - len(at) - 2
 	if room < 10 {
@@ -252,7 +252,7 @@ func (p *page) spark(rates []float64) {
 	if len(rates) > 0 {
 		rates = rates[max(0, len(rates)-min(p.room(), 60)):]
 		highest := slices.Max(rates)
-		top = " " + bench.FormatNumber(highest) + "/s at most"
+		top = " " + bench.FormatRate(highest) + "/s at most"
 		if fit := p.room() - len(top); fit >= 10 {
 			rates = rates[max(0, len(rates)-fit):]
 		} else {
@@ -323,7 +323,7 @@ func (p *page) workers(s *State) {
 		for i := range min(len(end.Workers), most) {
 			busy, text := s.Busy(k, i), ""
 			if k == 0 && i < len(s.PerWorker) {
-				text = bench.FormatNumber(s.PerWorker[i].PerS) + "/s"
+				text = bench.FormatRate(s.PerWorker[i].PerS) + "/s"
 			}
 			p.line(end.Name+" "+strconv.Itoa(i), strings.TrimSpace(fmt.Sprintf("%s busy %3.0f %%  %s", p.bar(busy), 100*busy, text)), plain)
 		}
