@@ -23,6 +23,11 @@ func (c *client) counts(put func(family, outcome string, n uint64)) {
 func (c *client) latencies(put func(name string, l *latency)) {
 	put("latency", c.service)
 	put("response", c.response)
+	put("retransmitted", c.resent)
+	put("phases.wait", c.wait)
+	put("phases.ack", c.ack)
+	put("phases.first_byte", c.firstByte)
+	put("failed", c.failed)
 }
 
 // endingNames are the outcomes of transactions, as the report names them.

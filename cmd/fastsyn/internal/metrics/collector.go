@@ -50,7 +50,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		e.work(prefix, c.command, i, &s.Work[i])
 	}
 	for _, d := range s.Latencies {
-		e.histogram(prefix+d.Name+"_seconds", latencyHelp(d.Name), d.Hist)
+		e.histogram(latencyFamily(prefix, d.Name), d.Hist)
 	}
 }
 

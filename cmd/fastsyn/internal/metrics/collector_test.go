@@ -157,6 +157,18 @@ func TestMetricsAreTheReport(t *testing.T) {
 				require.EqualValues(t, r.Handshakes.Established, sum(m["fastsyn_bench_done_total"]))
 				require.EqualValues(t, r.Handshakes.Established, sum(m["fastsyn_opens_total"], "end", "client", "outcome", "established"))
 			}
+			if f := m["fastsyn_bench_phase_seconds"]; r.Scenario == bench.ScenarioHandshake || r.Scenario == bench.ScenarioHTTP {
+				for phase, want := range map[string]bench.Latency{"wait": r.Phases.Wait, "ack": r.Phases.ACK, "first_byte": r.Phases.FirstByte} {
+					for _, one := range f.Metric {
+						if one.Label[0].GetValue() == phase {
+							same(t, want, &dto.MetricFamily{Metric: []*dto.Metric{one}})
+							want.Count = 0
+						}
+					}
+					require.Zero(t, want.Count, phase)
+				}
+				same(t, r.Retransmitted, m["fastsyn_bench_retransmitted_seconds"])
+			}
 			if r.TargetRate > 0 {
 				same(t, r.Response, m["fastsyn_bench_response_seconds"])
 				require.EqualValues(t, r.TargetRate, sum(m["fastsyn_bench_target_opens_per_second"]))
@@ -346,7 +358,7 @@ func TestHistogramBorders(t *testing.T) {
 		require.NoError(t, h.RecordValue(ns))
 	}
 	out := make(chan prometheus.Metric, 1)
-	(&emitter{out: out, begin: time.Unix(1, 0)}).histogram("x_seconds", "X.", h)
+	(&emitter{out: out, begin: time.Unix(1, 0)}).histogram(latencyFamily("", "x"), h)
 	var m dto.Metric
 	require.NoError(t, (<-out).Write(&m))
 	require.EqualValues(t, 6, m.Histogram.GetSampleCount())
@@ -355,12 +367,13 @@ func TestHistogramBorders(t *testing.T) {
 	for _, b := range m.Histogram.Bucket {
 		cumulative[b.GetUpperBound()] = b.GetCumulativeCount()
 	}
+	require.EqualValues(t, 2, cumulative[1e-7])
 	require.EqualValues(t, 3, cumulative[1e-6], "1 µs is not above 1 µs")
 	require.EqualValues(t, 5, cumulative[2.5e-6])
 	require.EqualValues(t, 5, cumulative[50], "a minute is above all")
 	require.EqualValues(t, 1, m.Histogram.GetCreatedTimestamp().AsTime().Unix())
 	empty := hdrhistogram.New(1, 10, 1)
-	(&emitter{out: out}).histogram("x_seconds", "X.", empty)
+	(&emitter{out: out}).histogram(latencyFamily("", "x"), empty)
 	require.NoError(t, (<-out).Write(&m))
 	require.NotEmpty(t, m.Histogram.PositiveSpan, "still a native histogram")
 }

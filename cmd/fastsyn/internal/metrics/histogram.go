@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -13,12 +14,11 @@ import (
 // schema is that of the native histograms: 2^3 buckets for each doubling, each 9 % wider than the one before.
 const schema = 3
 
-// bounds are the upper ends of the classic buckets in seconds: 1, 2.5 and 5 of each decade from 1 µs to 50 s.
+// bounds are the upper ends of the classic buckets in seconds: 1, 2.5 and 5 of each decade from 100 ns to 50 s.
 var bounds = func() (b []float64) {
-	for e := -6; e <= 1; e++ {
+	for e := -7; e <= 1; e++ {
 		for _, m := range []float64{1, 2.5, 5} {
-			v := m * math.Pow10(e)
-			b = append(b, math.Round(v*1e7)/1e7) // as a decimal number has it
+			b = append(b, math.Round(m*math.Pow10(e)*1e8)/1e8) // as a decimal number has it
 		}
 	}
 	return b
@@ -29,21 +29,35 @@ var latencyHelps = map[string]string{
 	"response":      "The same or the whole transaction, from the time the schedule intended.",
 	"first_byte":    "From the SYN to the first byte of the first response.",
 	"total":         "From the SYN to the end of the transaction.",
+	"retransmitted": "Of the latency, that of opens whose SYN was repeated.",
+	"failed":        "How long those were tried that came to nothing.",
 	"handshake_rtt": "From the SYN-ACK to the ACK that completes the handshake.",
 }
 
-func latencyHelp(name string) string {
-	if s := latencyHelps[name]; s != "" {
-		return s
+// latencyFamily is where a Distribution goes. Phases, which add up to something, share a name.
+func latencyFamily(prefix, name string) family {
+	if phase, ok := strings.CutPrefix(name, "phases."); ok {
+		return family{
+			name: prefix + "phase_seconds", label: "phase", value: phase,
+			help: "Parts of the latency: wait for the SYN to be sent, ack from the SYN-ACK to the ACK with the device, first_byte from there.",
+		}
 	}
-	return "Time of " + name + ", as in the report."
+	f := family{name: prefix + name + "_seconds", help: latencyHelps[name]}
+	if f.help == "" {
+		f.help = "Time of " + name + ", as in the report."
+	}
+	return f
 }
 
 // histogram sends h, which is in nanoseconds, as a classic and a native histogram in one, as
 // client_golang has it for histograms of its own: text formats show the former, the
 // binary format both, and a scraper that knows native histograms takes those.
-func (e *emitter) histogram(name, help string, h *hdrhistogram.Histogram) {
-	desc := prometheus.NewDesc(name, help, nil, nil)
+func (e *emitter) histogram(f family, h *hdrhistogram.Histogram) {
+	var labels, values []string
+	if f.label != "" {
+		labels, values = []string{f.label}, []string{f.value}
+	}
+	desc := prometheus.NewDesc(f.name, f.help, labels, nil)
 	var count, zero uint64
 	sum := 0.0
 	native := map[int]int64{}
@@ -72,14 +86,14 @@ func (e *emitter) histogram(name, help string, h *hdrhistogram.Histogram) {
 		total += below[i]
 		classic[b] = total
 	}
-	a, err := prometheus.NewConstHistogramWithCreatedTimestamp(desc, count, sum, classic, e.begin)
+	a, err := prometheus.NewConstHistogramWithCreatedTimestamp(desc, count, sum, classic, e.begin, values...)
 	if err != nil {
-		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", name, err))
+		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", f.name, err))
 		return
 	}
-	b, err := prometheus.NewConstNativeHistogram(desc, count, sum, native, nil, zero, schema, zeroWidth.Seconds(), e.begin)
+	b, err := prometheus.NewConstNativeHistogram(desc, count, sum, native, nil, zero, schema, zeroWidth.Seconds(), e.begin, values...)
 	if err != nil {
-		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", name, err))
+		e.out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("metrics: %s: %w", f.name, err))
 		return
 	}
 	e.out <- both{a, b}

@@ -53,9 +53,15 @@ func Serve(addr string, c *Collector, profiles bool) (*Server, error) {
 	return s, nil
 }
 
-func handler(c *Collector, profiles bool) http.Handler {
+// Registry has c and the metrics of the process.
+func Registry(c *Collector) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+func handler(c *Collector, profiles bool) http.Handler {
+	reg := Registry(c)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		Registry: reg, EnableOpenMetrics: true, EnableOpenMetricsTextCreatedSamples: true, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTime,

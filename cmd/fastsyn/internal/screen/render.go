@@ -116,7 +116,7 @@ func (s *State) latency(room int) []string {
 	out = append(out, "max "+bench.FormatDuration(time.Duration(h.Max())))
 	for _, d := range s.Window[1:] {
 		if d.Hist.TotalCount() > 0 {
-			out = append(out, strings.ReplaceAll(d.Name, "_", " ")+" p99 "+bench.FormatDuration(time.Duration(d.Hist.ValueAtPercentile(99))))
+			out = append(out, strings.NewReplacer("phases.", "", "_", " ").Replace(d.Name)+" p99 "+bench.FormatDuration(time.Duration(d.Hist.ValueAtPercentile(99))))
 		}
 	}
 	return out
