@@ -166,6 +166,17 @@ func (r *run) perSecond(n uint64) float64 {
 }
 
 func (r *run) reportClients(rep *Report) {
+	samples := r.reportOpens(rep)
+	h := &rep.Handshakes
+	rep.equation("latency samples = established", samples, h.Established)
+	if rep.Server != nil && r.lossless(rep) {
+		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
+	}
+}
+
+// reportOpens is reportClients without what only those have whose flows are to be established. It
+// returns the number of latencies.
+func (r *run) reportOpens(rep *Report) (samples uint64) {
 	e := &rep.Client.Engine
 	rep.Handshakes = Handshakes{
 		Attempted: e.Attempted, Established: e.Connected, Refused: e.Refused, TimedOut: e.TimedOut,
@@ -200,11 +211,8 @@ func (r *run) reportClients(rep *Report) {
 	rep.equation("established = done + aborted + reset + broken + open", h.Established, f.Done+f.Aborted+f.Reset+f.Broken+f.Open)
 	rep.equation("opened by the generator = attempted by the engine", opened, h.Attempted)
 	rep.equation("callbacks = established", established, h.Established)
-	rep.equation("latency samples = established", uint64(rep.Latency.Count), h.Established)
 	rep.scheduled(opened + h.Unsent)
-	if rep.Server != nil && r.lossless(rep) {
-		rep.equation("established by the client = accepted by the server", h.Established, rep.Server.Engine.Accepted)
-	}
+	return uint64(rep.Latency.Count)
 }
 
 // lossless reports whether every frame sent was received as it was, so that the

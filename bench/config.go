@@ -18,6 +18,8 @@ import (
 const (
 	CloseRST = "rst"
 	CloseFIN = "fin"
+	// CloseHold keeps flows until the run ends, and then resets them.
+	CloseHold = "hold"
 )
 
 // Defaults of Config.
@@ -28,6 +30,11 @@ const (
 	DefaultWindow      = 512 // per worker, syn-flood and echo
 	DefaultDrain       = 3 * time.Second
 	DefaultHTTPBody    = 1024 // bytes, of our own server
+	DefaultHeld        = 10_000
+	DefaultPopulation  = 1000 // churn
+	DefaultTimeouts    = 256  // attempts
+	DefaultHold        = 10 * time.Second
+	DefaultLifetime    = time.Second
 
 	maxWorkers     = 64
 	maxConcurrency = 1 << 22
@@ -41,7 +48,7 @@ const (
 // in-memory wire for ten seconds. The tag of a field is its flag of the command, and its
 // key in scenario files and in the config of a report.
 type Config struct {
-	// Scenario is "handshake" (default), "http", "syn-flood" or "echo". --scenario
+	// Scenario is that of a scenario, see Scenarios. Default "handshake". --scenario
 	Scenario string `flag:"scenario"`
 	// Port is a port string. Default "loop:". Of a wire within the process
 	// (dataplane.IsWire) both ends are ours, unless Connect says otherwise. --port
@@ -95,8 +102,18 @@ type Config struct {
 	// FastOpen opens with text: on the SYN once the peer has given a cookie (RFC 7413), at
 	// once behind the handshake until then. Our own server takes it. handshake only. --fastopen
 	FastOpen bool `flag:"fastopen"`
-	// Close is how an established flow is ended: "rst" (default) or "fin", the only one in http. --close
+	// Close is how an established flow is ended: "rst" (default); "fin", the only one in http; or
+	// in handshake "hold": not until the run ends, then by a reset. --close
 	Close string `flag:"close"`
+
+	// Hold is how long all flows of a concurrency run are held. 0: ten seconds; negative: not at all. --hold
+	Hold time.Duration `flag:"hold"`
+	// NoProbe does not ask the peers of held flows whether they still have them. --no-probe
+	NoProbe bool `flag:"no-probe"`
+	// Lifetime is the mean lifetime of the flows of a churn run. Default 1 s. LifetimeDist is its distribution,
+	// "exponential" (default) or "constant". --lifetime, --lifetime-dist
+	Lifetime     time.Duration `flag:"lifetime"`
+	LifetimeDist string        `flag:"lifetime-dist"`
 
 	// HTTPBody is the content of a response, in bytes. 0: 1024 from our own server, of
 	// any length from another one; negative: none. http only, as are the next three. --http-body
@@ -110,6 +127,12 @@ type Config struct {
 	// HTTPPath is the target of the requests. Default "/". --http-path
 	HTTPPath string `flag:"http-path"`
 
+	// MaxFlows and MaxHalfOpen bound the records of each worker of our server, and those of them that are
+	// half-open; ListenerHalfOpen the half-opens of its listener. 0: sizes that do not
+	// limit. --max-flows, --max-half-open, --listener-half-open
+	MaxFlows         int `flag:"max-flows"`
+	MaxHalfOpen      int `flag:"max-half-open"`
+	ListenerHalfOpen int `flag:"listener-half-open"`
 	// Cookies is the policy of our server: "pressure" (default), "never" or
 	// "always" (default in syn-flood). --cookies
 	Cookies string `flag:"cookies"`
@@ -215,13 +238,16 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	kind := c.kind()
+	if kind.closes == nil && c.Close != "" {
+		return c, flagError("close", c.Close, "a "+c.Scenario+" run has no flows to close", "leave it out")
+	}
 	c.Close = cmp.Or(c.Close, kind.close, CloseRST)
 	c.Cookies = cmp.Or(c.Cookies, kind.cookies, handshake.CookiesPressure.String())
 	for _, e := range []struct {
 		flag, value string
 		known       []string
 	}{
-		{"close", c.Close, []string{CloseRST, CloseFIN}},
+		{"close", c.Close, append(slices.Clone(kind.closes), CloseRST)},
 		{"cookies", c.Cookies, []string{"never", "always", "pressure"}},
 		{"pin", c.Pin, []string{"auto", "off"}},
 		{"polling", c.Polling, []string{"auto", "busy", "adaptive"}},
@@ -240,6 +266,12 @@ func (c Config) normalize() (Config, error) {
 	if err := c.noHTTP(); err != nil {
 		return c, err
 	}
+	if err := c.lastingSettings(); err != nil {
+		return c, err
+	}
+	if err := c.tableSettings(); err != nil {
+		return c, err
+	}
 	if err := c.profileSettings(); err != nil {
 		return c, err
 	}
@@ -248,8 +280,11 @@ func (c Config) normalize() (Config, error) {
 			return c, err
 		}
 	}
-	if kind.raw {
-		c.Close, c.Cookies = "", "" // nothing there to close or to accept
+	if kind.closes == nil {
+		c.Close = ""
+	}
+	if kind.raw || kind.bareServer != nil {
+		c.Cookies = "" // nothing accepts
 	}
 	if err := c.schedule(); err != nil {
 		return c, err
@@ -457,16 +492,19 @@ func (c *Config) retryError() error {
 
 // retrySchedule is the time from a SYN to the timeout of its last repetition
 // (RTX-002): 127 s with the defaults.
-func (c *Config) retrySchedule() time.Duration {
+func (c *Config) retrySchedule() time.Duration { return c.waits().Total() }
+
+// waits are those after each copy of a SYN, as the engine makes them of the same settings.
+func (c *Config) waits() handshake.Schedule {
 	r, _ := c.retry() // normalize has checked it
 	if r.SYN == nil {
 		n := cmp.Or(c.SYNRetries, 6)
-		return handshake.Backoff(cmp.Or(c.InitialRTO, time.Second), 120*time.Second, max(n, 0)).Total()
+		return handshake.Backoff(cmp.Or(c.InitialRTO, time.Second), 120*time.Second, max(n, 0))
 	}
 	if n := c.SYNRetries; n != 0 {
 		r.SYN = r.SYN[:max(n, 0)+1]
 	}
-	return r.SYN.Total()
+	return r.SYN
 }
 
 // Nearest returns the known word that word was likely meant to be, or "".

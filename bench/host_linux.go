@@ -3,6 +3,7 @@ package bench
 import (
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,16 @@ func kernel() string {
 		return runtime.GOOS
 	}
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
+
+// residentBytes is the memory of the process that is in RAM (proc_pid_statm(5)).
+func residentBytes() uint64 {
+	b, _ := os.ReadFile("/proc/self/statm")
+	if f := strings.Fields(string(b)); len(f) > 1 {
+		pages, _ := strconv.ParseUint(f[1], 10, 64)
+		return pages * uint64(os.Getpagesize())
+	}
+	return 0
 }
 
 // cpuTime is the processor time that the process has used (getrusage(2)).

@@ -11,5 +11,8 @@ func cpuModel() string { return runtime.GOARCH }
 
 func kernel() string { return runtime.GOOS }
 
+// residentBytes is 0: unknown on this system.
+func residentBytes() uint64 { return 0 }
+
 // cpuTime is 0: unknown on this system.
 func cpuTime() time.Duration { return 0 }

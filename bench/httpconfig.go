@@ -90,7 +90,7 @@ func (c *Config) hostField() string {
 // may be: a longer body brings a flow more of them.
 func (c *Config) inFlight() int {
 	if c.Scenario != ScenarioHTTP {
-		return c.Concurrency
+		return c.attempts()
 	}
 	const segment, window = 1220, 64 << 10 // little text each; what is under way of one flow, most of the time
 	frames := 3 + min(max(c.bodyLen(), 0)*max(c.HTTPPipeline, 1), window)/segment

@@ -31,6 +31,16 @@ func clientLimiter(r *Report) string {
 		return fmt.Sprintf("no answer: %s attempts timed out and %s were pending at the end.", count(h.TimedOut), count(h.Pending))
 	case failures(&r.HTTP) > h.Attempted/2:
 		return httpFailures(&r.HTTP)
+	}
+	return openLimiter(r)
+}
+
+// openLimiter is clientLimiter where attempts end as they are to end.
+func openLimiter(r *Report) string {
+	h := &r.Handshakes
+	switch {
+	case h.Attempted == 0:
+		return "nothing was sent: the run ended before the first SYN."
 	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
 		return fmt.Sprintf("the rate asked for: %s opens/s on a fixed schedule, which was kept.", number(r.TargetRate))
 	}
@@ -38,6 +48,8 @@ func clientLimiter(r *Report) string {
 		return s
 	}
 	switch {
+	case backlogLimits(r):
+		return backlogFull(r)
 	case r.Retransmissions.SYN > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
 			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))

@@ -48,6 +48,9 @@ type Report struct {
 	Handshakes      Handshakes      `json:"handshakes"`
 	Flows           Flows           `json:"flows"`
 	HTTP            HTTP            `json:"http"`
+	Held            Held            `json:"held"`
+	Churn           Churn           `json:"churn"`
+	Timeout         Timeout         `json:"timeout"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
@@ -156,6 +159,7 @@ type Rate struct {
 	TransactionsPerS float64 `json:"transactions_per_s"`  // http, as the next two
 	ResponsesPerS    float64 `json:"responses_per_s"`     // complete ones
 	ContentBytesPerS float64 `json:"content_bytes_per_s"` // in responses, whole or not
+	RefusedPerS      float64 `json:"refused_per_s"`       // refused
 	AnsweredPerS     float64 `json:"answered_per_s"`      // syn-flood
 	FramesPerS       float64 `json:"frames_per_s"`        // echo, sent
 	ReturnedPerS     float64 `json:"returned_per_s"`      // echo

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -101,7 +102,9 @@ type run struct {
 	client end
 	server end          // nil with Connect and PeerMAC
 	refl   []*reflector // of the server, in an echo
-	web    *httpServer  // the server's, in http
+	holes  []*hole      // likewise, in a timeout
+	held   whileHeld
+	web    *httpServer // the server's, in http
 	// What that sends.
 	content []byte
 	shape   *synShape // of the client's SYNs; nil: without a profile
@@ -231,8 +234,14 @@ func (r *run) ownAddresses() {
 		cfg.Connect = netip.AddrPortFrom(netip.MustParseAddr(server6), serverPort).String()
 		pool = spoof6
 	}
-	if cfg.kind().spoofs {
+	switch {
+	case cfg.kind().spoofs:
 		cfg.Pools = []string{pool}
+	case cfg.population() > lastPort-firstPort+1-cfg.attempts():
+		cfg.Pools = []string{pool4}
+		if cfg.IPv6 {
+			cfg.Pools = []string{pool6}
+		}
 	}
 }
 
@@ -285,7 +294,7 @@ func (r *run) openServer(device dataplane.Port) error {
 		r.refl, r.server = startReflectors(endNames[1], device, r.on[1], r.busy)
 		return nil
 	}
-	policy, err := handshake.ParseCookiePolicy(r.cfg.Cookies)
+	policy, err := handshake.ParseCookiePolicy(cmp.Or(r.cfg.Cookies, handshake.CookiesPressure.String()))
 	if err != nil {
 		return errors.Join(err, device.Close())
 	}
@@ -293,15 +302,22 @@ func (r *run) openServer(device dataplane.Port) error {
 	c.Device, c.Addrs = device, serverAddrs
 	c.Engine.Cookies = policy
 	// Small tables stay in the cache; four times the flows in flight may be half-open before pressure begins.
-	c.Engine.MaxFlows = max(4096, 16*r.cfg.Concurrency/r.cfg.Workers)
+	r.cfg.serverTable(&c.Engine)
 	cb := fastsyn.Callbacks{Bare: true, AutoClose: true}
 	if r.cfg.FastOpen {
 		cb.FastOpen = min(handshake.MaxFastOpen, c.Engine.MaxFlows)
 	}
-	if kind.serve != nil {
+	switch {
+	case kind.bareServer != nil:
+		kind.bareServer(r, &c)
+	case kind.serve != nil:
 		cb = kind.serve(r, &c)
+		fallthrough
+	default:
+		c.Listeners = []fastsyn.Listener{{
+			Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb, Gate: fastsyn.Gate{HalfOpen: r.cfg.ListenerHalfOpen},
+		}}
 	}
-	c.Listeners = []fastsyn.Listener{{Addr: fmt.Sprintf(":%d", serverPort), Callbacks: cb}}
 	ep, err := fastsyn.Open(c)
 	if err != nil {
 		return err
@@ -333,7 +349,10 @@ func (r *run) openClient(_ context.Context, port dataplane.Port, info dataplane.
 	}
 	c := r.settings(0)
 	c.Device, c.Addrs, c.Pools, c.Gateways = port, cfg.Addrs, cfg.Pools, cfg.Gateways
-	c.Engine.MaxFlows = max(2048, 4*cfg.Concurrency/cfg.Workers)
+	c.Engine.MaxFlows = cfg.clientFlows()
+	if cfg.population() > 0 {
+		c.Engine.DataRetries = probeRetries
+	}
 	if err = r.profiled(&c, info.MTU); err != nil {
 		return err
 	}
@@ -373,11 +392,9 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 		if err != nil {
 			return err
 		}
-		var g opener = newClient(r.job, i, t)
-		if r.cfg.Scenario == ScenarioHTTP {
-			if g, err = newHTTP(r.job, i, t, c.Engine.MaxFlows); err != nil {
-				return err
-			}
+		g, err := r.cfg.kind().generator(r, i, t, c.Engine.MaxFlows)
+		if err != nil {
+			return err
 		}
 		b := g.base()
 		if r.cfg.plan != nil {
@@ -530,6 +547,9 @@ func (r *run) drive(ctx context.Context, progress func(Progress)) error {
 	r.after = r.stats()
 	r.rec.take(r.live.Read(0), false)
 	draining = true
+	if err := r.hold(wait); err != nil {
+		return err
+	}
 	r.stage.enter(PhaseDraining)
 	begin := time.Now()
 	patience := r.cfg.Drain

@@ -11,21 +11,28 @@ import (
 
 // The scenarios.
 const (
-	ScenarioHandshake = "handshake"
-	ScenarioHTTP      = "http"
-	ScenarioSYNFlood  = "syn-flood"
-	ScenarioEcho      = "echo"
+	ScenarioHandshake   = "handshake"
+	ScenarioHTTP        = "http"
+	ScenarioSYNFlood    = "syn-flood"
+	ScenarioConcurrency = "concurrency"
+	ScenarioChurn       = "churn"
+	ScenarioRefused     = "refused"
+	ScenarioTimeout     = "timeout"
+	ScenarioEcho        = "echo"
 )
 
 // scenario is what differs between the scenarios. Nothing else asks for their names.
 type scenario struct {
 	name string
 	help string // a line or a few of --help, without the name
+	// closes are the ways to close that there are; nil: there is nothing to close.
+	closes []string
 	// close and cookies are the defaults of those settings; window is that of the concurrency, per worker.
 	close, cookies string
 	window         int
 	raw            bool // below TCP: no addresses, no engine
 	spoofs         bool // sends from addresses that are not ours
+	holds          bool // concurrency is how many flows are kept established
 	// refusesText is why --fastopen makes no sense here, empty if it does.
 	refusesText string
 
@@ -33,10 +40,14 @@ type scenario struct {
 	settings func(c *Config) error
 	// serve makes the callbacks and settings of our own server. nil: it accepts and closes when the client does.
 	serve func(r *run, c *fastsyn.Config) fastsyn.Callbacks
+	// bareServer sets our own server up where it does not listen.
+	bareServer func(r *run, c *fastsyn.Config)
 	// open starts the client's end; openClient unless it is below TCP.
 	open func(r *run, ctx context.Context, port dataplane.Port, info dataplane.Info) error
 	// make adds a generator per worker to r.gens, and what c needs to run them.
 	make func(r *run, c *fastsyn.Config, info dataplane.Info) error
+	// generator is that of one worker, of makeClients, with a table for so many flows.
+	generator func(r *run, i int, t *tuples, flows int) (opener, error)
 
 	report  func(r *run, rep *Report)
 	text    func(rep *Report, b *bytes.Buffer) // the lines between the time and the latency
@@ -54,30 +65,70 @@ var scenarios []*scenario
 func init() {
 	scenarios = []*scenario{
 		{
-			name: ScenarioHandshake, help: "open a connection, close it at once, by RST or FIN",
-			close: CloseRST, cookies: "pressure", window: DefaultConcurrency, noun: "opens",
+			name: ScenarioHandshake, help: "open a connection, close it at once, by RST or FIN, or not until\nthe run ends",
+			closes: []string{CloseRST, CloseFIN, CloseHold}, close: CloseRST, cookies: "pressure", window: DefaultConcurrency, noun: "opens",
 			good: func(rep *Report) uint64 { return rep.Handshakes.Established },
-			open: (*run).openClient, make: (*run).makeClients,
-			report: (*run).reportClients, text: (*Report).textHandshakes, setup: (*Report).setupHandshakes, limiter: clientLimiter,
+			open: (*run).openClient, make: (*run).makeClients, generator: makeClient,
+			report: (*run).reportHandshakes, text: (*Report).textHeld, setup: (*Report).setupHeld, limiter: heldLimiter,
 		},
 		{
 			name: ScenarioHTTP, help: `open a connection, send a GET with the last ACK of the handshake, verify
 the response; both sides close by FIN. Our own server by default, any
 other with --connect.`,
-			close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions", done: "transactions",
+			closes: []string{CloseRST, CloseFIN}, close: CloseFIN, cookies: "pressure", window: DefaultConcurrency, noun: "transactions", done: "transactions",
 			good:        func(rep *Report) uint64 { return rep.HTTP.Complete },
 			refusesText: "requests go with the handshake's last ACK",
 			settings:    (*Config).httpSettings, serve: (*run).serveHTTP,
-			open: (*run).openClient, make: (*run).makeClients,
+			open: (*run).openClient, make: (*run).makeClients, generator: makeHTTP,
 			report: (*run).reportHTTP, text: (*Report).textHTTP, setup: (*Report).setupHTTP, limiter: clientLimiter,
 		},
 		{
 			name: ScenarioSYNFlood, help: "SYNs from invented sources; answers are verified, not completed",
-			close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs", done: "answers",
+			closes: []string{CloseRST, CloseFIN}, close: CloseRST, cookies: "always", window: DefaultWindow, spoofs: true, noun: "SYNs", done: "answers",
 			good:        func(rep *Report) uint64 { return rep.SYNFlood.Answered },
 			refusesText: "a syn-flood opens no connections",
 			open:        (*run).openClient, make: (*run).makeFloods,
 			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
+		},
+		{
+			name: ScenarioConcurrency, help: `open --concurrency connections, keep all for --hold, ask each peer whether
+it still has them (a probe as of keep-alive), close them. Done: opened.`,
+			closes: []string{CloseRST, CloseFIN}, close: CloseRST, cookies: "pressure", window: DefaultHeld, holds: true, noun: "opens",
+			refusesText: "held connections are silent",
+			good:        func(rep *Report) uint64 { return rep.Handshakes.Established },
+			settings:    (*Config).concurrencySettings,
+			open:        (*run).openClient, make: (*run).makeClients, generator: makeHolder,
+			report: (*run).reportHeld, text: (*Report).textHeld, setup: (*Report).setupHeld, limiter: heldLimiter,
+		},
+		{
+			name: ScenarioChurn, help: `keep --concurrency connections established, each for a --lifetime, and open
+another for each that ends. Done: opened.`,
+			closes: []string{CloseRST, CloseFIN}, close: CloseRST, cookies: "pressure", window: DefaultPopulation, holds: true, noun: "opens",
+			refusesText: "connections that come and go are silent",
+			good:        func(rep *Report) uint64 { return rep.Handshakes.Established },
+			settings:    (*Config).churnSettings,
+			open:        (*run).openClient, make: (*run).makeClients, generator: makeChurner,
+			report: (*run).reportChurn, text: (*Report).textChurn, setup: (*Report).setupChurn, limiter: churnLimiter,
+		},
+		{
+			name: ScenarioRefused, help: `open where nothing listens. Done: refused by RST; anything else failed.
+Latency is from the SYN to the RST.`,
+			window: DefaultConcurrency, noun: "refusals", done: "refusals", bareServer: noListener,
+			refusesText: "nothing listens that could take text",
+			good:        func(rep *Report) uint64 { return rep.Handshakes.Refused },
+			open:        (*run).openClient, make: (*run).makeClients, generator: makeRefuser,
+			report: (*run).reportRefused, text: (*Report).textRefused, limiter: refusedLimiter,
+		},
+		{
+			name: ScenarioTimeout, help: `open into a black hole. Done: timed out when the schedule of repeated
+SYNs says, 127 s by default (--retry, --syn-retries, --initial-rto);
+any answer failed. --count 256 by default.`,
+			window: DefaultTimeouts, noun: "attempts", done: "timeouts", bareServer: blackHole,
+			refusesText: "nothing answers that could take text",
+			good:        func(rep *Report) uint64 { return rep.Timeout.OnSchedule },
+			settings:    (*Config).timeoutSettings,
+			open:        (*run).openClient, make: (*run).makeClients, generator: makePatient,
+			report: (*run).reportTimeout, text: (*Report).textTimeout, limiter: timeoutLimiter,
 		},
 		{
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte

@@ -15,6 +15,7 @@ import (
 const (
 	PhaseResolving = "resolving" // before the first SYN
 	PhaseSending   = "sending"
+	PhaseHolding   = "holding" // what was opened is held
 	PhaseDraining  = "draining"
 	PhaseEnded     = "ended" // totals are final: those of the report
 )

@@ -40,6 +40,7 @@ type job struct {
 	content  []byte // of responses, if our own server makes them
 	stop     atomic.Bool
 	fail     chan error
+	holding  meeting
 
 	ready atomic.Int32 // workers that could send
 	begin atomic.Int64 // when a schedule starts, for all of them; 0: not yet
@@ -225,6 +226,7 @@ type client struct {
 	times
 
 	windowEnds func() // nil: nobody wants to know
+	stays      bool   // with flows after the sending time: whoever holds them says when it is finished
 }
 
 // clientCounters are of the generator; the engine has those of the attempts.
@@ -309,7 +311,9 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 			c.endWindow(now)
 		case now >= c.giveUp:
 			c.endWindow(now)
-			c.finish()
+			if !c.stays {
+				c.finish()
+			}
 		}
 		return min(c.until, c.giveUp)
 	}
@@ -423,15 +427,20 @@ func (c *client) endWindow(now int64) {
 		c.windowEnds()
 	}
 	c.stopSending(now)
-	if c.inflight == 0 {
+	if c.inflight == 0 && !c.stays {
 		c.finish()
 	}
 }
 
 // record takes note of a flow that is established, and returns its age.
 func (c *client) record(f *worker.Flow) (age int64) {
-	age = int64(f.Age())
 	c.ctr.established++
+	return c.timed(f)
+}
+
+// timed is record of a flow that was to end otherwise.
+func (c *client) timed(f *worker.Flow) (age int64) {
+	age = int64(f.Age())
 	c.service.record(age)
 	switch {
 	case f.Retransmitted():

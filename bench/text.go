@@ -103,7 +103,11 @@ func (r *Report) head(b *bytes.Buffer, kind *scenario) {
 	case r.TargetRate > 0:
 		how = number(r.TargetRate) + "/s on schedule"
 	}
-	text := fmt.Sprintf("%s, %s in flight, %s, %s polling", plural(r.Workers, "worker"), count(uint64(r.Concurrency)), how, r.Polling)
+	places := "in flight"
+	if kind.holds {
+		places = "at a time"
+	}
+	text := fmt.Sprintf("%s, %s %s, %s, %s polling", plural(r.Workers, "worker"), count(uint64(r.Concurrency)), places, how, r.Polling)
 	if r.Pinned {
 		text += ", pinned"
 	}
@@ -122,6 +126,9 @@ func (r *Report) head(b *bytes.Buffer, kind *scenario) {
 
 func (r *Report) setupHandshakes() string {
 	s := ", close by " + strings.ToUpper(r.Close)
+	if r.Close == CloseHold {
+		s = ", held to the end"
+	}
 	if r.FastOpen {
 		s += ", Fast Open"
 	}
@@ -146,6 +153,7 @@ func (r *Report) textHandshakeCounts(b *bytes.Buffer) {
 	}{
 		{"repeats", r.Retransmissions.SYN, "SYNs retransmitted"},
 		{"ports", h.PortPoolExhausted, "times no tuple was free"},
+		{"backlog", droppedSYNs(r), "SYNs met a full table of our server and were dropped"},
 		{"table", h.TableFull, "times the flow table was full"},
 		{"unsent", h.Unsent, "opens behind schedule at the end"},
 	} {

@@ -22,6 +22,8 @@ var (
 const (
 	server4, server6 = "198.18.0.1", "2001:2::1"
 	spoof4, spoof6   = "198.19.0.0/16", "2001:2:0:1::/112"
+	// On the link, so that the server finds them: for more flows than an address has ports.
+	pool4, pool6 = "198.18.2.0/24", "2001:2::2:0/120"
 )
 
 var wires atomic.Uint64

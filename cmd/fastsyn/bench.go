@@ -96,12 +96,19 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.Uint64Var(&c.Count, "count", 0, "number of attempts (0: no bound)")
 	f.Uint64Var(&c.Seed, "seed", 0, "decides source ports and invented sources (0: random, reported)")
 	f.BoolVar(&c.FastOpen, "fastopen", false, "open with text: on the SYN once the peer has given a cookie (RFC 7413)")
-	f.StringVar(&c.Close, "close", "", "how to end a flow: rst (default; skips TIME-WAIT at both ends, so that ports and records last) or fin (as applications do; http: always)")
+	f.StringVar(&c.Close, "close", "", "how to end a flow: rst (default; skips TIME-WAIT at both ends, so that ports and records last), fin (as applications do; http: always)\nor hold (handshake with --count: not until the run ends, then by RST)")
+	f.DurationVar(&c.Hold, "hold", measure.DefaultHold, "concurrency: how long all connections are held once they are open")
+	f.BoolVar(&c.NoProbe, "no-probe", false, "concurrency: do not ask the peers of held connections whether they still have them")
+	f.DurationVar(&c.Lifetime, "lifetime", measure.DefaultLifetime, "churn: mean lifetime of a connection")
+	f.StringVar(&c.LifetimeDist, "lifetime-dist", "", "churn: exponential (default) or constant lifetimes")
 	o.body = -1
 	f.Var(sizeFlag{n: &o.body, zero: true}, "http-body", "http: the size of each response (default 1K; with --connect any)")
 	f.IntVar(&c.HTTPRequests, "http-requests", 0, "http: requests on a connection (0: 1, which asks the server to close; else the client closes)")
 	f.IntVar(&c.HTTPPipeline, "http-pipeline", 0, "http: of these, how many may be under way at once (0: 1, each waits for the response before)")
 	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
+	f.IntVar(&c.MaxFlows, "max-flows", 0, "our server's records per worker: half-open, established, TIME-WAIT (0: as many as do not limit)")
+	f.IntVar(&c.MaxHalfOpen, "max-half-open", 0, "our server's half-open handshakes per worker (0: half of --max-flows)")
+	f.IntVar(&c.ListenerHalfOpen, "listener-half-open", 0, "half-opens of our server's listener per worker (0: no bound of its own)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
 	f.StringVar(&c.Profile, "profile", "", "whose SYNs the client's look like: "+strings.Join(measure.Profiles(), ", ")+" (default: our own)")
@@ -126,7 +133,8 @@ SYN out to established. docs/report.md describes every field of the report.
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
 		flagGroup{"Search (docs/load.md)", []string{"search", "search-range", "search-precision", "search-time"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
-		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-pipeline", "http-body", "http-path"}},
+		flagGroup{"Flows", []string{"close", "time-wait", "hold", "no-probe", "lifetime", "lifetime-dist", "fastopen", "http-requests", "http-pipeline", "http-body", "http-path"}},
+		flagGroup{"Our server", []string{"cookies", "max-flows", "max-half-open", "listener-half-open"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},
@@ -171,6 +179,17 @@ func (o *benchFlags) prepare(cmd *cobra.Command) (err error) {
 		c.HTTPBody = o.body
 	case o.body == 0:
 		c.HTTPBody = -1
+	}
+	switch changed := cmd.Flags().Changed; {
+	case c.Hold < 0 || c.Lifetime < 0:
+		return usagef("--hold %v, --lifetime %v: want times", c.Hold, c.Lifetime)
+	case !changed("hold"):
+		c.Hold = 0
+	case c.Hold == 0:
+		c.Hold = -1
+	}
+	if !cmd.Flags().Changed("lifetime") {
+		c.Lifetime = 0
 	}
 	if c.Drain < 0 {
 		return usagef("--drain %v: want a time; --no-drain does not wait", c.Drain)

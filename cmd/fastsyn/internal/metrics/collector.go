@@ -61,7 +61,7 @@ func (c *Collector) about(e *emitter, prefix string, s *bench.Snapshot) {
 	}
 	gauge("info", "1, and what runs.", 1, "scenario", s.Scenario, "port", s.Port, "polling", s.Polling)
 	gauge("elapsed_seconds", "Time since the beginning; of a run, since its first SYN.", s.Elapsed.Seconds())
-	for _, phase := range []string{bench.PhaseResolving, bench.PhaseSending, bench.PhaseDraining, bench.PhaseEnded} {
+	for _, phase := range []string{bench.PhaseResolving, bench.PhaseSending, bench.PhaseHolding, bench.PhaseDraining, bench.PhaseEnded} {
 		if c.command == "bench" {
 			gauge("phase", "1 for the phase that the run is in.", boolean(s.Phase == phase), "phase", phase)
 		}
