@@ -157,7 +157,7 @@ func (c *churner) established(f *worker.Flow) {
 		c.cursor = min(c.cursor, id.Index())
 	}
 	c.join(now, life)
-	c.lives.add(id, now, now+int64(life))
+	c.lives.add(id.Index(), id, now, now+int64(life))
 	if c.steady.from == 0 && c.phase == sending && c.complete(now) {
 		c.steady.from, c.steady.last = now, now>>steadyShift
 	}

@@ -42,9 +42,8 @@ func newLives(flows int, mean int64) lives {
 // head is the list of a flow that is due then: of the first tick that is not before.
 func (l *lives) head(due int64) *uint32 { return &l.slot[(due+l.tick-1)/l.tick%livesSlots] }
 
-// add has flow id end at due.
-func (l *lives) add(id handshake.FlowID, now, due int64) {
-	i := id.Index()
+// add has flow id, of index i, end at due.
+func (l *lives) add(i uint32, id handshake.FlowID, now, due int64) {
 	x := &l.life[i]
 	first := l.next // that will be walked from its beginning
 	if l.rest != 0 {
