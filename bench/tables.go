@@ -79,7 +79,7 @@ func droppedSYNs(r *Report) uint64 {
 	if r.Server == nil {
 		return 0
 	}
-	return r.Server.Engine.Outcome[handshake.DropTableFull]
+	return r.Server.Drops[handshake.DropTableFull.String()]
 }
 
 // backlogLimits reports whether SYNs without a place are many, or those that wait for their repetition,

@@ -130,10 +130,10 @@ func (c *patient) progress() (done, failed, inflight uint64, lat *latency) {
 
 // timeoutSettings fills in the defaults of that scenario: a number of attempts, and the time they take.
 func (c *Config) timeoutSettings() error {
-	if c.Count == 0 && c.Duration == 0 {
+	if c.Count == 0 && c.Duration == 0 && c.Load == "" {
 		c.Count = DefaultTimeouts
 	}
-	if c.Concurrency == 0 { // all at once, for they take long
+	if c.Concurrency == 0 && c.Count > 0 { // all at once, for they take long
 		c.Concurrency = int(min(c.Count, maxTimeouts))
 	}
 	if c.Drain == 0 {
