@@ -211,7 +211,7 @@ func (r *run) reportClients(rep *Report) {
 // counts of both ends must agree.
 func (r *run) lossless(rep *Report) bool {
 	for _, s := range []*Side{&rep.Client, rep.Server} {
-		if s.Port.TxFull+s.Port.TxErrors+s.Engine.CookieNoRoom > 0 {
+		if s.Port.TxFull+s.Port.TxErrors+s.Engine.CookieNoRoom+s.Engine.HalfOpenEvicted > 0 {
 			return false
 		}
 	}

@@ -110,6 +110,20 @@ type Config struct {
 	// HTTPPath is the target of the requests. Default "/". --http-path
 	HTTPPath string `flag:"http-path"`
 
+	// Clients are what legitimate clients do in a mixed run: "handshake" (default) or "http". FloodRate is the number of
+	// SYNs per second of the flood beside them, in all. 0: 100,000. --clients, --flood-rate
+	Clients   string  `flag:"clients"`
+	FloodRate float64 `flag:"flood-rate"`
+	// MaxHalfOpen bounds the half-opens of each worker of our server. 0: half of its records. --max-half-open
+	MaxHalfOpen int `flag:"max-half-open"`
+	// EvictOldest, SYNLimit, SourceLimit and SourceOver are further defences of our server in a mixed run, as
+	// those of fastsyn serve: limits are RATE or RATE/BURST per worker; SourceOver is "drop"
+	// (default) or "cookie". --evict-oldest, --syn-limit, --source-limit, --source-over
+	EvictOldest bool   `flag:"evict-oldest"`
+	SYNLimit    string `flag:"syn-limit"`
+	SourceLimit string `flag:"source-limit"`
+	SourceOver  string `flag:"source-over"`
+
 	// Cookies is the policy of our server: "pressure" (default), "never" or
 	// "always" (default in syn-flood). --cookies
 	Cookies string `flag:"cookies"`
@@ -215,6 +229,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	kind := c.kind()
+	if c.transacts() {
+		c.Close = cmp.Or(c.Close, CloseFIN)
+	}
 	c.Close = cmp.Or(c.Close, kind.close, CloseRST)
 	c.Cookies = cmp.Or(c.Cookies, kind.cookies, handshake.CookiesPressure.String())
 	for _, e := range []struct {
@@ -238,6 +255,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	if err := c.noHTTP(); err != nil {
+		return c, err
+	}
+	if err := c.noMixed(); err != nil {
 		return c, err
 	}
 	if err := c.profileSettings(); err != nil {

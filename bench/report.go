@@ -49,6 +49,7 @@ type Report struct {
 	Flows           Flows           `json:"flows"`
 	HTTP            HTTP            `json:"http"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
+	Mixed           Mixed           `json:"mixed"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`

@@ -14,6 +14,7 @@ const (
 	ScenarioHandshake = "handshake"
 	ScenarioHTTP      = "http"
 	ScenarioSYNFlood  = "syn-flood"
+	ScenarioMixed     = "mixed"
 	ScenarioEcho      = "echo"
 )
 
@@ -78,6 +79,16 @@ other with --connect.`,
 			refusesText: "a syn-flood opens no connections",
 			open:        (*run).openClient, make: (*run).makeFloods,
 			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
+		},
+		{
+			name: ScenarioMixed, help: `legitimate clients (--clients handshake or http, at --rate), and from the middle of
+the run on a flood of invented sources beside them (--flood-rate): how much
+of what they had before do they keep?`,
+			cookies: "pressure", window: DefaultMixedConcurrency, spoofs: true, noun: "opens",
+			refusesText: "the clients of a mixed run send no text with their SYNs",
+			settings:    (*Config).mixedSettings, serve: (*run).serveMixed,
+			open: (*run).openClient, make: (*run).makeMixed,
+			report: (*run).reportMixed, text: (*Report).textMixed, setup: (*Report).setupMixed, limiter: mixedLimiter,
 		},
 		{
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte

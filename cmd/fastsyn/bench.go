@@ -103,6 +103,13 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.IntVar(&c.HTTPPipeline, "http-pipeline", 0, "http: of these, how many may be under way at once (0: 1, each waits for the response before)")
 	f.StringVar(&c.HTTPPath, "http-path", "", "http: target of the requests (default /)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
+	f.StringVar(&c.Clients, "clients", "", "mixed: what legitimate clients do, handshake (default) or http")
+	f.Float64Var(&c.FloodRate, "flood-rate", 0, "mixed: SYNs per second of the flood beside them (0: 100000)")
+	f.IntVar(&c.MaxHalfOpen, "max-half-open", 0, "mixed: half-opens of each worker of our server (0: half of its records)")
+	f.BoolVar(&c.EvictOldest, "evict-oldest", false, "mixed: our server makes room in a full table by dropping an old half-open")
+	f.StringVar(&c.SYNLimit, "syn-limit", "", "mixed: new connections per second and worker of our server, RATE or RATE/BURST")
+	f.StringVar(&c.SourceLimit, "source-limit", "", "mixed: the same of each source prefix")
+	f.StringVar(&c.SourceOver, "source-over", "", "mixed: what SYNs above --source-limit get: drop (default) or cookie")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
 	f.StringVar(&c.Profile, "profile", "", "whose SYNs the client's look like: "+strings.Join(measure.Profiles(), ", ")+" (default: our own)")
 	f.StringVar(&c.SYNOptions, "syn-options", "", "profile custom: options of a SYN in order, such as mss=1400,sackok,ts,nop,wscale=7,eol")
@@ -127,6 +134,9 @@ SYN out to established. docs/report.md describes every field of the report.
 		flagGroup{"Search (docs/load.md)", []string{"search", "search-range", "search-precision", "search-time"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
 		flagGroup{"Flows", []string{"close", "time-wait", "fastopen", "cookies", "http-requests", "http-pipeline", "http-body", "http-path"}},
+		flagGroup{"Clients under a flood (docs/scenarios.md)", []string{
+			"clients", "flood-rate", "max-half-open", "evict-oldest", "syn-limit", "source-limit", "source-over",
+		}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},
