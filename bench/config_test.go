@@ -85,6 +85,24 @@ func TestConfigRefuses(t *testing.T) {
 		{"http with fast open", "fastopen", "last ACK", Config{Scenario: ScenarioHTTP, FastOpen: true}},
 		{"time wait of resets", "time-wait", "--close fin", Config{TimeWait: time.Second}},
 		{"time wait", "time-wait", "1h", Config{TimeWait: -1}},
+		{"flood of a handshake", "flood-rate", "--scenario mixed", Config{FloodRate: 1}},
+		{"limit of a flood", "source-limit", "--scenario mixed", Config{Scenario: ScenarioSYNFlood, SourceLimit: "1"}},
+		{"mixed clients", "clients", `did you mean "handshake"?`, Config{Scenario: ScenarioMixed, Clients: "handshakes"}},
+		{"mixed flood rate", "flood-rate", "1e9", Config{Scenario: ScenarioMixed, FloodRate: -1}},
+		{"mixed limit", "syn-limit", "1000/200", Config{Scenario: ScenarioMixed, SYNLimit: "10/0"}},
+		{"mixed cookies of no limit", "source-over", "no --source-limit", Config{Scenario: ScenarioMixed, SourceOver: "cookie"}},
+		{"mixed cookies never", "source-over", "pressure or always", Config{Scenario: ScenarioMixed, SourceOver: "cookie", SourceLimit: "5", Cookies: "never"}},
+		{"mixed text", "fastopen", "send no text", Config{Scenario: ScenarioMixed, FastOpen: true}},
+		{"mixed requests of handshakes", "http-requests", "--scenario http", Config{Scenario: ScenarioMixed, HTTPRequests: 2}},
+		{"mixed pipeline", "http-pipeline", "--http-requests", Config{Scenario: ScenarioMixed, Clients: ClientsHTTP, HTTPPipeline: 2}},
+		{"mixed without a pool", "pool", "198.19.0.0/16", with(func(c *Config) { c.Scenario = ScenarioMixed })},
+		{"mixed from its own pool", "addr", "outside of --pool", with(func(c *Config) { c.Scenario, c.Pools = ScenarioMixed, []string{"10.0.0.0/24"} })},
+		{"mixed server of others", "evict-oldest", "fastsyn serve has it", with(func(c *Config) {
+			c.Scenario, c.Pools, c.EvictOldest = ScenarioMixed, []string{"198.19.0.0/16"}, true
+		})},
+		{"mixed abroad", "connect", "--i-own-this-network", with(func(c *Config) {
+			c.Scenario, c.Pools, c.Connect = ScenarioMixed, []string{"198.19.0.0/16"}, "8.8.8.8:53"
+		})},
 		{"profile", "profile", `did you mean "windows"?`, Config{Profile: "window"}},
 		{"profile of an echo", "profile", "no SYNs", Config{Scenario: ScenarioEcho, Profile: "linux"}},
 		{"ttl of an echo", "ttl", "no SYNs", Config{Scenario: ScenarioEcho, TTL: 3}},
