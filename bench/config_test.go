@@ -103,6 +103,11 @@ func TestConfigRefuses(t *testing.T) {
 		{"mixed abroad", "connect", "--i-own-this-network", with(func(c *Config) {
 			c.Scenario, c.Pools, c.Connect = ScenarioMixed, []string{"198.19.0.0/16"}, "8.8.8.8:53"
 		})},
+		{"visits by reset", "close", "closed by FIN", Config{Scenario: ScenarioFastOpen, Close: CloseRST}},
+		{"visits at a rate", "rate", "rounds", Config{Scenario: ScenarioFastOpen, Rate: 5}},
+		{"visits of a load", "load", "rounds", Config{Scenario: ScenarioFastOpen, Load: "hold:1s"}},
+		{"visits and cookies", "cookies", "takes no text", Config{Scenario: ScenarioFastOpen, Cookies: "always"}},
+		{"visits with text", "fastopen", "what it is about", Config{Scenario: ScenarioFastOpen, FastOpen: true}},
 		{"profile", "profile", `did you mean "windows"?`, Config{Profile: "window"}},
 		{"profile of an echo", "profile", "no SYNs", Config{Scenario: ScenarioEcho, Profile: "linux"}},
 		{"ttl of an echo", "ttl", "no SYNs", Config{Scenario: ScenarioEcho, TTL: 3}},

@@ -50,6 +50,7 @@ type Report struct {
 	HTTP            HTTP            `json:"http"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
 	Mixed           Mixed           `json:"mixed"`
+	Visits          Visits          `json:"visits"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`
@@ -158,6 +159,7 @@ type Rate struct {
 	ResponsesPerS    float64 `json:"responses_per_s"`     // complete ones
 	ContentBytesPerS float64 `json:"content_bytes_per_s"` // in responses, whole or not
 	AnsweredPerS     float64 `json:"answered_per_s"`      // syn-flood
+	VisitsPerS       float64 `json:"visits_per_s"`        // fastopen, answered
 	FramesPerS       float64 `json:"frames_per_s"`        // echo, sent
 	ReturnedPerS     float64 `json:"returned_per_s"`      // echo
 }

@@ -15,6 +15,7 @@ const (
 	ScenarioHTTP      = "http"
 	ScenarioSYNFlood  = "syn-flood"
 	ScenarioMixed     = "mixed"
+	ScenarioFastOpen  = "fastopen"
 	ScenarioEcho      = "echo"
 )
 
@@ -89,6 +90,16 @@ of what they had before do they keep?`,
 			settings:    (*Config).mixedSettings, serve: (*run).serveMixed,
 			open: (*run).openClient, make: (*run).makeMixed,
 			report: (*run).reportMixed, text: (*Report).textMixed, setup: (*Report).setupMixed, limiter: mixedLimiter,
+		},
+		{
+			name: ScenarioFastOpen, help: `visits in rounds: a first one that asks for a Fast Open cookie, a repeat one
+with text on the SYN, an ordinary one; how soon does the answer begin? Our
+own server or, with --connect, any that answers what comes (echo, HTTP).`,
+			close: CloseFIN, cookies: "pressure", window: DefaultVisits, noun: "visits",
+			refusesText: "text on SYNs is what it is about",
+			settings:    (*Config).visitSettings, serve: (*run).serveVisits,
+			open: (*run).openClient, make: (*run).makeVisitors,
+			report: (*run).reportVisits, text: (*Report).textVisits, setup: (*Report).setupHandshakes, limiter: visitLimiter,
 		},
 		{
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte

@@ -3,11 +3,16 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/fastsyn/fastsyn/dataplane/dptest"
 )
@@ -44,6 +49,51 @@ func TestInterop_MixedKernelListener(t *testing.T) {
 			require.Zero(t, sent)
 			require.NotZero(t, full)
 			require.Contains(t, r["limiter"], "the peer, or a device on the way: good clients kept")
+		})
+	}
+}
+
+// Visits to a kernel listener with Fast Open that echoes, over a path with delay: it counts the cookies and the texts
+// on SYNs as we do, and answers a repeat visit a handshake sooner.
+func TestInterop_FastOpenVisitsKernel(t *testing.T) {
+	interop(t, "tcpdump", "tshark")
+	for _, six := range []bool{false, true} {
+		t.Run("ipv6="+strconv.FormatBool(six), func(t *testing.T) {
+			lab := dptest.NewLab(t)
+			stop := sniff(t, lab)
+			lab.Exec(t, lab.PeerNS, "sysctl", "-q", "net.ipv4.tcp_fastopen=3")
+			lc := &net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+				var e error
+				return errors.Join(c.Control(func(fd uintptr) { e = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 1024) }), e)
+			}}
+			kernelListener(t, lab, lc, ":80", func(c net.Conn) {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			})
+			to := lab.PeerAddr4
+			if six {
+				to = lab.PeerAddr6
+			}
+			const n = 90
+			r := bench(t, lab, "impair(delay=10ms):"+portOf(t, lab, 1), "--scenario", "fastopen", "--connect", addr(to, 80), "--count", strconv.Itoa(n),
+				"--concurrency", "5", "--duration", "5m", "--initial-rto", "30s")
+			all(t, r, "established", n)
+			for _, kind := range []string{"first", "repeat", "ordinary"} {
+				require.Equal(t, n/3, num(t, r, "visits", kind, "replied"), kind)
+			}
+			require.Equal(t, n/3, num(t, r, "visits", "cookies_given"))
+			require.Equal(t, n/3, num(t, r, "visits", "text_taken"))
+			require.Equal(t, n/3, tcpExt(t, lab, "TCPFastOpenCookieReqd"))
+			require.Equal(t, n/3, tcpExt(t, lab, "TCPFastOpenPassive"))
+			require.Regexp(t, `saved \S+ of \S+ to the first byte`, r["limiter"])
+			saved := r["visits"].(map[string]any)["saved_rtts"].(float64)
+			t.Logf("saved %.2f round trips", saved)
+			require.Greater(t, saved, 0.3)
+			tshark := stop()
+			ours := "eth.src == " + lab.MAC.String() + " && tcp.flags.syn == 1"
+			require.Len(t, strings.Split(tshark(ours+" && tcp.len > 0", "frame.number"), "\n"), n/3)
+			require.Len(t, strings.Split(tshark(ours+" && tcp.options.tfo.request", "frame.number"), "\n"), n/3)
+			require.Len(t, strings.Split(tshark(ours+" && !tcp.options.tfo", "frame.number"), "\n"), n/3)
 		})
 	}
 }
