@@ -171,6 +171,8 @@ type Config struct {
 	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
 	OwnNetwork bool `flag:"i-own-this-network"`
 
+	beside bool // one of several runs that make one, set by Run
+
 	// Live, if not nil, reads the run from other goroutines. No setting.
 	Live *Live
 	// OnInterval, if not nil, gets each interval as it ends, from the goroutine of Run: a second of the

@@ -108,6 +108,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"visits of a load", "load", "rounds", Config{Scenario: ScenarioFastOpen, Load: "hold:1s"}},
 		{"visits and cookies", "cookies", "takes no text", Config{Scenario: ScenarioFastOpen, Cookies: "always"}},
 		{"visits with text", "fastopen", "what it is about", Config{Scenario: ScenarioFastOpen, FastOpen: true}},
+		{"cookie server without", "cookies", "follow by themselves", Config{Scenario: ScenarioCookies, Cookies: "never"}},
 		{"profile", "profile", `did you mean "windows"?`, Config{Profile: "window"}},
 		{"profile of an echo", "profile", "no SYNs", Config{Scenario: ScenarioEcho, Profile: "linux"}},
 		{"ttl of an echo", "ttl", "no SYNs", Config{Scenario: ScenarioEcho, TTL: 3}},

@@ -51,6 +51,7 @@ type Report struct {
 	SYNFlood        SYNFlood        `json:"syn_flood"`
 	Mixed           Mixed           `json:"mixed"`
 	Visits          Visits          `json:"visits"`
+	CookieServer    CookieServer    `json:"cookie_server"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`

@@ -105,6 +105,7 @@ type run struct {
 	// What that sends.
 	content []byte
 	shape   *synShape      // of the client's SYNs; nil: without a profile
+	opens   []*acceptTally // of the client's workers, and
 	accepts []*acceptTally // of our server's workers, where the scenario asks for it
 
 	before, after [2][]worker.Stats // sending time; client, server
@@ -130,6 +131,9 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	}
 	if cfg.search != nil {
 		return search(ctx, asked, cfg, progress)
+	}
+	if kind := cfg.kind(); kind.run != nil && cfg.Connect == "" && !cfg.beside {
+		return kind.run(ctx, asked, cfg, progress)
 	}
 	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live, rec: newRecorder(cfg.OnInterval)}
 	if r.live == nil {

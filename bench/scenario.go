@@ -16,6 +16,7 @@ const (
 	ScenarioSYNFlood  = "syn-flood"
 	ScenarioMixed     = "mixed"
 	ScenarioFastOpen  = "fastopen"
+	ScenarioCookies   = "cookie-server"
 	ScenarioEcho      = "echo"
 )
 
@@ -39,6 +40,9 @@ type scenario struct {
 	open func(r *run, ctx context.Context, port dataplane.Port, info dataplane.Info) error
 	// make adds a generator per worker to r.gens, and what c needs to run them.
 	make func(r *run, c *fastsyn.Config, info dataplane.Info) error
+
+	// run, if not nil, makes a run with our own server of several, each of them beside.
+	run func(ctx context.Context, asked, cfg Config, progress func(Progress)) (*Report, error)
 
 	report  func(r *run, rep *Report)
 	text    func(rep *Report, b *bytes.Buffer) // the lines between the time and the latency
@@ -100,6 +104,16 @@ own server or, with --connect, any that answers what comes (echo, HTTP).`,
 			settings:    (*Config).visitSettings, serve: (*run).serveVisits,
 			open: (*run).openClient, make: (*run).makeVisitors,
 			report: (*run).reportVisits, text: (*Report).textVisits, setup: (*Report).setupHandshakes, limiter: visitLimiter,
+		},
+		{
+			name: ScenarioCookies, help: `handshakes with a server that keeps nothing of a SYN (SYN cookies always):
+which options survive, and what it costs beside one that does, which the
+second half of the time is for.`,
+			close: CloseRST, cookies: "always", window: DefaultConcurrency, noun: "opens",
+			refusesText: "who keeps nothing of a SYN takes no text from it",
+			settings:    (*Config).cookieSettings, serve: (*run).serveCookies, run: runCookies,
+			open: (*run).openClient, make: (*run).makeCookieClients,
+			report: (*run).reportCookies, text: (*Report).textCookies, setup: (*Report).setupHandshakes, limiter: cookieLimiter,
 		},
 		{
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte
