@@ -219,7 +219,7 @@ func (r *run) reportOpens(rep *Report) (samples uint64) {
 // counts of both ends must agree.
 func (r *run) lossless(rep *Report) bool {
 	for _, s := range []*Side{&rep.Client, rep.Server} {
-		if s.Port.TxFull+s.Port.TxErrors+s.Engine.CookieNoRoom > 0 {
+		if s.Port.TxFull+s.Port.TxErrors+s.Engine.CookieNoRoom+s.Engine.HalfOpenEvicted > 0 {
 			return false
 		}
 	}

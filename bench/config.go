@@ -133,6 +133,18 @@ type Config struct {
 	MaxFlows         int `flag:"max-flows"`
 	MaxHalfOpen      int `flag:"max-half-open"`
 	ListenerHalfOpen int `flag:"listener-half-open"`
+	// Clients are what legitimate clients do in a mixed run: "handshake" (default) or "http". FloodRate is the number of
+	// SYNs per second of the flood beside them, in all. 0: 100,000. --clients, --flood-rate
+	Clients   string  `flag:"clients"`
+	FloodRate float64 `flag:"flood-rate"`
+	// EvictOldest, SYNLimit, SourceLimit and SourceOver are further defences of our server in a mixed run, as
+	// those of fastsyn serve: limits are RATE or RATE/BURST per worker; SourceOver is "drop"
+	// (default) or "cookie". --evict-oldest, --syn-limit, --source-limit, --source-over
+	EvictOldest bool   `flag:"evict-oldest"`
+	SYNLimit    string `flag:"syn-limit"`
+	SourceLimit string `flag:"source-limit"`
+	SourceOver  string `flag:"source-over"`
+
 	// Cookies is the policy of our server: "pressure" (default), "never" or
 	// "always" (default in syn-flood). --cookies
 	Cookies string `flag:"cookies"`
@@ -179,6 +191,8 @@ type Config struct {
 	Polling string `flag:"polling"`
 	// OwnNetwork lets syn-flood aim at addresses that are not private. --i-own-this-network
 	OwnNetwork bool `flag:"i-own-this-network"`
+
+	beside bool // one of several runs that make one, set by Run
 
 	// Live, if not nil, reads the run from other goroutines. No setting.
 	Live *Live
@@ -241,6 +255,9 @@ func (c Config) normalize() (Config, error) {
 	if kind.closes == nil && c.Close != "" {
 		return c, flagError("close", c.Close, "a "+c.Scenario+" run has no flows to close", "leave it out")
 	}
+	if c.transacts() {
+		c.Close = cmp.Or(c.Close, CloseFIN)
+	}
 	c.Close = cmp.Or(c.Close, kind.close, CloseRST)
 	c.Cookies = cmp.Or(c.Cookies, kind.cookies, handshake.CookiesPressure.String())
 	for _, e := range []struct {
@@ -270,6 +287,9 @@ func (c Config) normalize() (Config, error) {
 		return c, err
 	}
 	if err := c.tableSettings(); err != nil {
+		return c, err
+	}
+	if err := c.noMixed(); err != nil {
 		return c, err
 	}
 	if err := c.profileSettings(); err != nil {

@@ -99,14 +99,10 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 		if again := f.resolve(w, now); again > 0 {
 			return again
 		}
-		hop, _ := w.Net().NextHop(f.job.remote)
-		mac, _ := w.Net().Neighbors.Lookup(hop)
-		f.link = wire.Link{Dst: mac, Src: w.Net().MAC}
-		if err := f.template(); err != nil {
+		if err := f.prepare(w); err != nil {
 			f.abandon(err, now)
 			return worker.Never
 		}
-		f.heard, f.worker = now, w
 		f.pace = newPace(f.job.cfg.plan, f.id, f.job.workers, f.start)
 	case sending:
 		if f.over(now, &f.pace) || f.quota == 0 && f.inflight() == 0 {
@@ -125,6 +121,15 @@ func (f *flood) Poll(w *worker.Worker, now int64) int64 {
 	case finished:
 	}
 	return worker.Never
+}
+
+// prepare makes f ready to send, once the next hop is known.
+func (f *flood) prepare(w *worker.Worker) error {
+	hop, _ := w.Net().NextHop(f.job.remote)
+	mac, _ := w.Net().Neighbors.Lookup(hop)
+	f.link = wire.Link{Dst: mac, Src: w.Net().MAC}
+	f.heard, f.worker = w.Now(), w
+	return f.template()
 }
 
 // template encodes the SYN once, by the same code as every other segment.

@@ -9,7 +9,7 @@ import (
 
 // noHTTP refuses settings of requests where there are none.
 func (c *Config) noHTTP() error {
-	if c.Scenario == ScenarioHTTP {
+	if c.transacts() {
 		return nil
 	}
 	for flag, given := range map[string]bool{"http-body": c.HTTPBody != 0, "http-requests": c.HTTPRequests != 0, "http-pipeline": c.HTTPPipeline != 0, "http-path": c.HTTPPath != ""} {
@@ -89,7 +89,7 @@ func (c *Config) hostField() string {
 // inFlight is how many flows with three frames each would have as many frames on the wire as there
 // may be: a longer body brings a flow more of them.
 func (c *Config) inFlight() int {
-	if c.Scenario != ScenarioHTTP {
+	if !c.transacts() {
 		return c.attempts()
 	}
 	const segment, window = 1220, 64 << 10 // little text each; what is under way of one flow, most of the time

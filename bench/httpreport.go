@@ -71,7 +71,7 @@ func (r *run) reportHTTP(rep *Report) {
 	var all http1.ClientCounters
 	var window httpWindow
 	for _, g := range r.gens {
-		c := g.(*httpClient)
+		c := g.(interface{ web() *httpClient }).web()
 		c.first.copyTo(first)
 		c.reused.copyTo(exchange)
 		c.total.copyTo(total)
@@ -136,8 +136,17 @@ func (r *run) checkHTTPServer(rep *Report) {
 }
 
 func (r *Report) textHTTP(b *bytes.Buffer) {
-	h := &r.HTTP
 	line(b, "rate", "%s transactions/s, %s responses/s, %s/s of content", number(r.Rate.TransactionsPerS), number(r.Rate.ResponsesPerS), bytesText(r.Rate.ContentBytesPerS))
+	r.textTransactions(b)
+	r.textHandshakeCounts(b)
+	if n := r.Retransmissions.Stream; n > 0 {
+		line(b, "resent", "%s segments of streams", count(n))
+	}
+}
+
+// textTransactions says what became of transactions and requests.
+func (r *Report) textTransactions(b *bytes.Buffer) {
+	h := &r.HTTP
 	line(b, "http", "%s attempted = %s complete + %s not connected + %s bad response + %s short + %s reset + %s broken + %s pending",
 		count(h.Attempted), count(h.Complete), count(h.NotConnected), count(h.BadResponse), count(h.Short), count(h.Reset), count(h.Broken), count(h.Pending))
 	failed := ""
@@ -156,10 +165,6 @@ func (r *Report) textHTTP(b *bytes.Buffer) {
 		}
 		line(b, "reuse", "%d requests on a connection%s: %s handshakes avoided, %s of %s per request saved (connect %s)", h.Requests, how,
 			count(u.HandshakesAvoided), d(u.SavedNS), d(u.RequestNS+u.SavedNS), d(u.ConnectNS))
-	}
-	r.textHandshakeCounts(b)
-	if n := r.Retransmissions.Stream; n > 0 {
-		line(b, "resent", "%s segments of streams", count(n))
 	}
 }
 

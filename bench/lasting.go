@@ -67,6 +67,14 @@ func makeHTTP(r *run, i int, t *tuples, flows int) (opener, error) {
 	return newHTTP(r.job, i, t, flows)
 }
 
+// makeLegitimate makes those of a mixed run.
+func makeLegitimate(r *run, i int, t *tuples, flows int) (opener, error) {
+	if r.cfg.transacts() {
+		return makeHTTP(r, i, t, flows)
+	}
+	return makeClient(r, i, t, flows)
+}
+
 func makeHolder(r *run, i int, t *tuples, flows int) (opener, error) {
 	h := newHolder(r.job, i, t, flows, r.cfg.Hold, !r.cfg.NoProbe)
 	return h, enoughTuples(h.target, t, r)

@@ -26,10 +26,10 @@ type profile struct {
 }
 
 // The profiles. Layouts, TTL, DF and identification of the first three are those of p0f.fp 3.09b, labels
-// "Linux:3.11 and newer", "g:win:Windows:NT kernel" and "g:unix:Mac OS X". Values that have changed since are
-// those of captures: 64240 and a scale of 7 or 8 from Linux 4.20 on (65535 bytes in segments of 1460) and from
-// Windows 10 on, a scale of 6 from macOS 10.13 on. The last one is lwIP as it comes: TCP_MSS 536,
-// TCP_WND 4 * TCP_MSS, IP_DEFAULT_TTL 255 and no other option (src/include/lwip/opt.h), no DF.
+// "Linux:3.11 and newer", "g:win:Windows:NT kernel" and "g:unix:Mac OS X". Windows and scales are of today: 64 KiB in
+// whole segments since Linux 4.20, which an interoperation test compares with its own kernel; 64240 and a scale of 8 as
+// in published captures of Windows 10; a scale of 6 as in signatures of macOS 12 made since. The last one is lwIP as it
+// comes: TCP_MSS 536, TCP_WND 4 * TCP_MSS, IP_DEFAULT_TTL 255 and no other option (src/include/lwip/opt.h), no DF.
 var profiles = []profile{
 	{name: "linux", options: "mss,sok,ts,nop,ws=7", ttl: 64},
 	{name: "windows", options: "mss,nop,ws=8,nop,nop,sok", ttl: 128},

@@ -52,6 +52,9 @@ type Report struct {
 	Churn           Churn           `json:"churn"`
 	Timeout         Timeout         `json:"timeout"`
 	SYNFlood        SYNFlood        `json:"syn_flood"`
+	Mixed           Mixed           `json:"mixed"`
+	Visits          Visits          `json:"visits"`
+	CookieServer    CookieServer    `json:"cookie_server"`
 	Echo            Echo            `json:"echo"`
 	Rate            Rate            `json:"rate"`
 	Retransmissions Retransmissions `json:"retransmissions"`
@@ -161,6 +164,7 @@ type Rate struct {
 	ContentBytesPerS float64 `json:"content_bytes_per_s"` // in responses, whole or not
 	RefusedPerS      float64 `json:"refused_per_s"`       // refused
 	AnsweredPerS     float64 `json:"answered_per_s"`      // syn-flood
+	VisitsPerS       float64 `json:"visits_per_s"`        // fastopen, answered
 	FramesPerS       float64 `json:"frames_per_s"`        // echo, sent
 	ReturnedPerS     float64 `json:"returned_per_s"`      // echo
 }

@@ -107,7 +107,9 @@ type run struct {
 	web    *httpServer // the server's, in http
 	// What that sends.
 	content []byte
-	shape   *synShape // of the client's SYNs; nil: without a profile
+	shape   *synShape      // of the client's SYNs; nil: without a profile
+	opens   []*acceptTally // of the client's workers, and
+	accepts []*acceptTally // of our server's workers, where the scenario asks for it
 
 	before, after [2][]worker.Stats // sending time; client, server
 	final         [2][]worker.Stats
@@ -132,6 +134,9 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (*Report, err
 	}
 	if cfg.search != nil {
 		return search(ctx, asked, cfg, progress)
+	}
+	if kind := cfg.kind(); kind.run != nil && cfg.Connect == "" && !cfg.beside {
+		return kind.run(ctx, asked, cfg, progress)
 	}
 	r := &run{cfg: cfg, asked: asked, cpus: worker.AllowedCPUs(), begin: time.Now(), live: cfg.Live, rec: newRecorder(cfg.OnInterval)}
 	if r.live == nil {
@@ -382,11 +387,19 @@ func (r *run) timeWait(c *fastsyn.Config) {
 }
 
 func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
+	if err := r.makeOpeners(c, info, sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)); err != nil {
+		return err
+	}
+	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
+	return nil
+}
+
+// makeOpeners makes a client of each worker, which open from these addresses.
+func (r *run) makeOpeners(c *fastsyn.Config, info dataplane.Info, locals []wire.Addr) error {
 	picker, err := newPicker(info)
 	if err != nil {
 		return err
 	}
-	locals := sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
 	for i := range r.cfg.Workers {
 		t, err := newTuples(picker, locals, r.job.remote, r.job.port, i, r.cfg.Seed)
 		if err != nil {
@@ -406,30 +419,40 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 		}
 		r.gens = append(r.gens, g)
 	}
-	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	return nil
 }
 
 func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
-	var picker *rss.Picker
-	if info.Queues > 1 {
-		var err error
-		if picker, err = newPicker(info); err != nil {
-			return err
-		}
-	}
-	base, mask, err := spoofRange(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	floods, err := r.newFloods(r.job, info)
 	if err != nil {
 		return err
 	}
-	for i := range r.cfg.Workers {
-		f := newFlood(r.job, i, base, mask, picker, r.cfg.Seed)
-		f.shape = r.shape
+	for _, f := range floods {
 		r.gens = append(r.gens, f)
 	}
 	c.Source = func(i int) fastsyn.Source { return r.gens[i].(fastsyn.Source) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*flood) }
 	return nil
+}
+
+// newFloods makes the flood of each worker, on the terms of j.
+func (r *run) newFloods(j *job, info dataplane.Info) (out []*flood, err error) {
+	var picker *rss.Picker
+	if info.Queues > 1 {
+		if picker, err = newPicker(info); err != nil {
+			return nil, err
+		}
+	}
+	base, mask, err := spoofRange(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.cfg.Workers {
+		f := newFlood(j, i, base, mask, picker, r.cfg.Seed)
+		f.shape = r.shape
+		out = append(out, f)
+	}
+	return out, nil
 }
 
 // upTime is how long a link may take to come up, upRetry how often it is looked at.

@@ -14,10 +14,13 @@ const (
 	ScenarioHandshake   = "handshake"
 	ScenarioHTTP        = "http"
 	ScenarioSYNFlood    = "syn-flood"
+	ScenarioMixed       = "mixed"
 	ScenarioConcurrency = "concurrency"
 	ScenarioChurn       = "churn"
 	ScenarioRefused     = "refused"
 	ScenarioTimeout     = "timeout"
+	ScenarioFastOpen    = "fastopen"
+	ScenarioCookies     = "cookie-server"
 	ScenarioEcho        = "echo"
 )
 
@@ -48,6 +51,9 @@ type scenario struct {
 	make func(r *run, c *fastsyn.Config, info dataplane.Info) error
 	// generator is that of one worker, of makeClients, with a table for so many flows.
 	generator func(r *run, i int, t *tuples, flows int) (opener, error)
+
+	// run, if not nil, makes a run with our own server of several, each of them beside.
+	run func(ctx context.Context, asked, cfg Config, progress func(Progress)) (*Report, error)
 
 	report  func(r *run, rep *Report)
 	text    func(rep *Report, b *bytes.Buffer) // the lines between the time and the latency
@@ -91,6 +97,16 @@ other with --connect.`,
 			report: (*run).reportFlood, text: (*Report).textFlood, limiter: floodLimiter,
 		},
 		{
+			name: ScenarioMixed, help: `legitimate clients (--clients handshake or http, at --rate), and from the middle of
+the run on a flood of invented sources beside them (--flood-rate): how much
+of what they had before do they keep?`,
+			closes: []string{CloseRST, CloseFIN}, cookies: "pressure", window: DefaultMixedConcurrency, spoofs: true, noun: "opens",
+			refusesText: "the clients of a mixed run send no text with their SYNs",
+			settings:    (*Config).mixedSettings, serve: (*run).serveMixed,
+			open: (*run).openClient, make: (*run).makeMixed, generator: makeLegitimate,
+			report: (*run).reportMixed, text: (*Report).textMixed, setup: (*Report).setupMixed, limiter: mixedLimiter,
+		},
+		{
 			name: ScenarioConcurrency, help: `open --concurrency connections, keep all for --hold, ask each peer whether
 it still has them (a probe as of keep-alive), close them. Done: opened.`,
 			closes: []string{CloseRST, CloseFIN}, close: CloseRST, cookies: "pressure", window: DefaultHeld, holds: true, noun: "opens",
@@ -126,6 +142,26 @@ any answer failed. --count 256 by default.`,
 			settings:    (*Config).timeoutSettings,
 			open:        (*run).openClient, make: (*run).makeClients, generator: makePatient,
 			report: (*run).reportTimeout, text: (*Report).textTimeout, limiter: timeoutLimiter,
+		},
+		{
+			name: ScenarioFastOpen, help: `visits in rounds: a first one that asks for a Fast Open cookie, a repeat one
+with text on the SYN, an ordinary one; how soon does the answer begin? Our
+own server or, with --connect, any that answers what comes (echo, HTTP).`,
+			closes: []string{CloseFIN}, close: CloseFIN, cookies: "pressure", window: DefaultVisits, noun: "visits",
+			refusesText: "text on SYNs is what it is about",
+			settings:    (*Config).visitSettings, serve: (*run).serveVisits,
+			open: (*run).openClient, make: (*run).makeVisitors,
+			report: (*run).reportVisits, text: (*Report).textVisits, setup: (*Report).setupHandshakes, limiter: visitLimiter,
+		},
+		{
+			name: ScenarioCookies, help: `handshakes with a server that keeps nothing of a SYN (SYN cookies always):
+which options survive, and what it costs beside one that does, which the
+second half of the time is for.`,
+			closes: []string{CloseRST, CloseFIN}, close: CloseRST, cookies: "always", window: DefaultConcurrency, noun: "opens",
+			refusesText: "who keeps nothing of a SYN takes no text from it",
+			settings:    (*Config).cookieSettings, serve: (*run).serveCookies, run: runCookies,
+			open: (*run).openClient, make: (*run).makeCookieClients, generator: makeClient,
+			report: (*run).reportCookies, text: (*Report).textCookies, setup: (*Report).setupHandshakes, limiter: cookieLimiter,
 		},
 		{
 			name: ScenarioEcho, help: `frames of minimum size to a reflector (fastsyn reflect), every byte

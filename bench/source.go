@@ -227,6 +227,8 @@ type client struct {
 
 	windowEnds func() // nil: nobody wants to know
 	stays      bool   // with flows after the sending time: whoever holds them says when it is finished
+	// opens takes the place of open; nil: it does without text.
+	opens func(w *worker.Worker, now int64, n int) (next int64)
 }
 
 // clientCounters are of the generator; the engine has those of the attempts.
@@ -242,6 +244,9 @@ type clientCounters struct {
 func newClient(j *job, id int, t *tuples) *client {
 	c := &client{lifecycle: newLifecycle(j, id), tuples: t, times: newTimes()}
 	c.limit = max(1, c.share(j.cfg.Concurrency))
+	if j.cfg.FastOpen {
+		c.opens = c.openText
+	}
 	c.calls = worker.Callbacks{Bare: true, Established: c.establishedRST, Closed: c.flowClosed, AutoClose: true}
 	if j.cfg.Close == CloseFIN {
 		c.calls.Established = c.establishedFIN
@@ -341,8 +346,8 @@ func (c *client) send(w *worker.Worker, now int64) int64 {
 
 // open opens n ≤ openBurst flows. When it cannot, it returns when to try again.
 func (c *client) open(w *worker.Worker, now int64, n int) (next int64) {
-	if c.job.cfg.FastOpen {
-		return c.openText(w, now, n)
+	if c.opens != nil {
+		return c.opens(w, now, n)
 	}
 	for tries := n * portTries; n > 0 && tries > 0; {
 		for i := range n {

@@ -67,6 +67,16 @@ func (e *Engine) fastPeer(t *wire.Tuple) *fastPeer {
 	return nil
 }
 
+// ForgetFastOpen has ConnectText take the server of t for one it has never met, from our address in t.
+func (e *Engine) ForgetFastOpen(t *wire.Tuple) {
+	if e.fast.cache.sets == nil {
+		return
+	}
+	if p := e.fastPeer(t); p != nil {
+		*p = fastPeer{}
+	}
+}
+
 // fastPeerFor is fastPeer, and makes an entry if there is none.
 func (e *Engine) fastPeerFor(t *wire.Tuple) *fastPeer {
 	if p := e.fastPeer(t); p != nil {

@@ -3,6 +3,8 @@ package handshake
 import (
 	"fmt"
 	"math/bits"
+	"strconv"
+	"strings"
 )
 
 // Limit is a token bucket: Burst at once, PerSecond in the long run. The zero
@@ -13,6 +15,20 @@ type Limit struct {
 }
 
 const maxLimit = 1_000_000_000
+
+// ParseLimit reads "RATE" or "RATE/BURST".
+func ParseLimit(s string) (l Limit, err error) {
+	rate, burst, found := strings.Cut(s, "/")
+	if l.PerSecond, err = strconv.Atoi(rate); err != nil || l.PerSecond < 1 || l.PerSecond > maxLimit {
+		return Limit{}, fmt.Errorf("%q: want a rate per second such as 1000, or with a burst, 1000/200", s)
+	}
+	if found {
+		if l.Burst, err = strconv.Atoi(burst); err != nil || l.Burst < 1 || l.Burst > maxLimit {
+			return Limit{}, fmt.Errorf("%q: want a burst of at least 1 after the slash, such as 1000/200", s)
+		}
+	}
+	return l, nil
+}
 
 func (l *Limit) withDefaults(name string) error {
 	if l.PerSecond == 0 && l.Burst == 0 {

@@ -110,6 +110,12 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.IntVar(&c.MaxHalfOpen, "max-half-open", 0, "our server's half-open handshakes per worker (0: half of --max-flows)")
 	f.IntVar(&c.ListenerHalfOpen, "listener-half-open", 0, "half-opens of our server's listener per worker (0: no bound of its own)")
 	f.StringVar(&c.Cookies, "cookies", "", "our server's SYN cookies: never, always or pressure (default pressure; syn-flood: always)")
+	f.StringVar(&c.Clients, "clients", "", "mixed: what legitimate clients do, handshake (default) or http")
+	f.Float64Var(&c.FloodRate, "flood-rate", 0, "mixed: SYNs per second of the flood beside them (0: 100000)")
+	f.BoolVar(&c.EvictOldest, "evict-oldest", false, "mixed: our server makes room in a full table by dropping an old half-open")
+	f.StringVar(&c.SYNLimit, "syn-limit", "", "mixed: new connections per second and worker of our server, RATE or RATE/BURST")
+	f.StringVar(&c.SourceLimit, "source-limit", "", "mixed: the same of each source prefix")
+	f.StringVar(&c.SourceOver, "source-over", "", "mixed: what SYNs above --source-limit get: drop (default) or cookie")
 	optionFlags(cmd, &c.NoTimestamps, &c.NoSACK, &c.NoWScale)
 	f.StringVar(&c.Profile, "profile", "", "whose SYNs the client's look like: "+strings.Join(measure.Profiles(), ", ")+" (default: our own)")
 	f.StringVar(&c.SYNOptions, "syn-options", "", "profile custom: options of a SYN in order, such as mss=1400,sackok,ts,nop,wscale=7,eol")
@@ -134,7 +140,8 @@ SYN out to established. docs/report.md describes every field of the report.
 		flagGroup{"Search (docs/load.md)", []string{"search", "search-range", "search-precision", "search-time"}},
 		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
 		flagGroup{"Flows", []string{"close", "time-wait", "hold", "no-probe", "lifetime", "lifetime-dist", "fastopen", "http-requests", "http-pipeline", "http-body", "http-path"}},
-		flagGroup{"Our server", []string{"cookies", "max-flows", "max-half-open", "listener-half-open"}},
+		flagGroup{"Our server", []string{"cookies", "max-flows", "max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-over"}},
+		flagGroup{"Clients under a flood (docs/scenarios.md)", []string{"clients", "flood-rate"}},
 		flagGroup{"Handshake (docs/handshake.md)", []string{
 			"retry", "syn-retries", "initial-rto", "fail-fast", "ecn", "no-timestamps", "no-sack", "no-wscale",
 		}},

@@ -39,18 +39,11 @@ func (f limitFlag) String() string {
 }
 
 func (f limitFlag) Set(s string) (err error) {
-	rate, burst, found := strings.Cut(s, "/")
-	l := handshake.Limit{}
-	if l.PerSecond, err = strconv.Atoi(rate); err != nil || l.PerSecond < 1 {
-		return fmt.Errorf("%q: want a rate per second such as 1000, or with a burst, 1000/200", s)
+	l, err := handshake.ParseLimit(s)
+	if err == nil {
+		*f.l = l
 	}
-	if found {
-		if l.Burst, err = strconv.Atoi(burst); err != nil || l.Burst < 1 {
-			return fmt.Errorf("%q: want a burst of at least 1 after the slash, such as 1000/200", s)
-		}
-	}
-	*f.l = l
-	return nil
+	return err
 }
 
 func limitText(l handshake.Limit) string {

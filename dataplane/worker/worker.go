@@ -274,6 +274,9 @@ func (w *Worker) ConnectText(t *wire.Tuple, app uint16, p []byte) (handshake.Flo
 	return id, nil
 }
 
+// ForgetFastOpen forgets the Fast Open cookie of the server of t; see handshake.Engine.ForgetFastOpen.
+func (w *Worker) ForgetFastOpen(t *wire.Tuple) { w.engine.ForgetFastOpen(t) }
+
 // TextRoom is how many bytes ConnectText takes for a peer of the family of remote.
 func (w *Worker) TextRoom(remote wire.Addr) int { return min(w.engine.TextRoom(remote), textSize) }
 
