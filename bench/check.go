@@ -16,10 +16,10 @@ import (
 func (r *run) report() *Report {
 	c := &r.cfg
 	rep := &Report{
-		Schema: Schema, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
+		Schema: Schema, RunID: c.RunID, Scenario: c.Scenario, Port: c.Port, Workers: c.Workers, Concurrency: c.Concurrency,
 		TargetRate: r.targetRate(), Load: c.Load, DurationS: r.took.Seconds(), DrainS: r.drained.Seconds(), Seed: c.Seed,
 		Close: c.Close, TimeWaitS: c.TimeWait.Seconds(), FastOpen: c.FastOpen, Polling: "adaptive", Pinned: r.pinned, CPUSeconds: r.cpu.Seconds(),
-		Drops: map[string]uint64{}, Histograms: map[string]string{}, Samples: []Sample{}, Host: thisHost(r.cpus),
+		Drops: map[string]uint64{}, Histograms: map[string]string{}, Samples: r.samples(), Host: thisHost(r.cpus),
 	}
 	if r.busy {
 		rep.Polling = "busy"

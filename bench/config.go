@@ -196,6 +196,8 @@ type Config struct {
 
 	// Live, if not nil, reads the run from other goroutines. No setting.
 	Live *Live
+	// RunID names the run in its report and in lines about it. Empty: a random one. No setting.
+	RunID string
 	// OnInterval, if not nil, gets each interval as it ends, from the goroutine of Run: a second of the
 	// run, or what was left of one. No setting.
 	OnInterval func(*Interval)

@@ -202,6 +202,7 @@ func (c *httpClient) closed(f *worker.Flow, why handshake.CloseReason) {
 	switch {
 	case !x.open:
 		end = endConnect
+		c.samples.failed(f.ID(), why)
 	case end != endPending:
 	case why == handshake.ReasonDone && x.left == 0:
 		end = endComplete

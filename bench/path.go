@@ -14,7 +14,7 @@ type Stage struct {
 
 // Sample is a handshake whose segments were recorded, for a ladder diagram.
 type Sample struct {
-	Why      string    `json:"why"` // which one it is: first, slowest, retransmitted, refused, timed out
+	Why      string    `json:"why"` // which one it is: first, slowest, retransmitted, refused, timed out, unreachable, pending
 	Client   string    `json:"client"`
 	Server   string    `json:"server"`
 	Segments []Segment `json:"segments"`

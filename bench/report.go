@@ -22,6 +22,7 @@ type Report struct {
 	Schema        string `json:"schema"`
 	Valid         bool   `json:"valid"`
 	InvalidReason string `json:"invalid_reason"` // the first equation that does not close
+	RunID         string `json:"run_id"`         // random: the same in the lines of --ndjson and --csv
 
 	Scenario    string  `json:"scenario"`
 	Port        string  `json:"port"`

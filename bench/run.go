@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -176,12 +177,20 @@ func randomSeed() uint64 {
 	return max(1, binary.LittleEndian.Uint64(b[:])>>12) // exact in any JSON reader
 }
 
+// NewRunID is a name that no other run has: 128 random bits in hexadecimal digits.
+func NewRunID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
 // open opens the port, or both ends of the wire, and starts the workers.
 func (r *run) open(ctx context.Context) error {
 	cfg := &r.cfg
 	if cfg.Seed == 0 {
 		cfg.Seed = randomSeed()
 	}
+	cfg.RunID = cmp.Or(cfg.RunID, NewRunID())
 	ours := cfg.Connect == "" && cfg.PeerMAC == ""
 	if ours && !cfg.kind().raw {
 		r.ownAddresses()

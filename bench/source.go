@@ -224,6 +224,7 @@ type client struct {
 	ctr      clientCounters
 	inWindow uint64 // established when the sending time ended
 	times
+	samples sampler
 
 	windowEnds func() // nil: nobody wants to know
 	stays      bool   // with flows after the sending time: whoever holds them says when it is finished
@@ -242,7 +243,7 @@ type clientCounters struct {
 }
 
 func newClient(j *job, id int, t *tuples) *client {
-	c := &client{lifecycle: newLifecycle(j, id), tuples: t, times: newTimes()}
+	c := &client{lifecycle: newLifecycle(j, id), tuples: t, times: newTimes(), samples: newSampler()}
 	c.limit = max(1, c.share(j.cfg.Concurrency))
 	if j.cfg.FastOpen {
 		c.opens = c.openText
@@ -258,6 +259,9 @@ func newClient(j *job, id int, t *tuples) *client {
 func (c *client) Poll(w *worker.Worker, now int64) int64 {
 	if c.ctr.established != c.handed {
 		c.handedOver(w, now)
+	}
+	if now >= c.samples.check {
+		c.samples.look(w, now)
 	}
 	switch c.phase {
 	case sending:
@@ -354,6 +358,9 @@ func (c *client) open(w *worker.Worker, now int64, n int) (next int64) {
 			c.try[i] = *c.tuples.next()
 		}
 		k, err := w.ConnectMany(c.try[:n], c.app, c.ids[:n])
+		if now >= c.samples.next {
+			c.samples.choose(w, now, c.ids[:k])
+		}
 		tries -= n
 		for _, id := range c.ids[:k] {
 			if !id.Valid() {
@@ -387,6 +394,10 @@ func (c *client) openText(w *worker.Worker, now int64, n int) (next int64) {
 		id, err := w.ConnectText(c.tuples.next(), c.app, fastText)
 		switch {
 		case err == nil:
+			if now >= c.samples.next {
+				c.ids[0] = id
+				c.samples.choose(w, now, c.ids[:1])
+			}
 			c.opened(now, id)
 			n--
 		case errors.Is(err, handshake.ErrTupleInUse):
@@ -487,12 +498,13 @@ func (c *client) establishedFIN(f *worker.Flow) {
 	f.Close()
 }
 
-func (c *client) flowClosed(f *worker.Flow, _ handshake.CloseReason) {
+func (c *client) flowClosed(f *worker.Flow, why handshake.CloseReason) {
 	c.inflight--
 	c.ctr.closed++
 	if c.up != nil && c.up[f.ID().Index()] {
 		c.up[f.ID().Index()] = false
 		return
 	}
+	c.samples.failed(f.ID(), why)
 	c.fail(f)
 }

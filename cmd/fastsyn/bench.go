@@ -15,6 +15,8 @@ type benchFlags struct {
 	cfg     measure.Config
 	live    liveFlags
 	json    string
+	ndjson  string
+	csv     string
 	noDrain bool
 	retries int
 	body    int
@@ -133,6 +135,8 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
+	f.StringVar(&o.ndjson, "ndjson", "", "write a JSON object each second while it runs, and the report without what is long at the end, to a file or -")
+	f.StringVar(&o.csv, "csv", "", "write a line of comma-separated values each second while it runs, to a file or -")
 	o.live.add(cmd)
 	groupFlags(
 		cmd,
@@ -147,7 +151,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		}},
 		flagGroup{"Client profile (docs/scenarios.md)", []string{"profile", "syn-options", "syn-window", "ttl", "no-df"}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
-		flagGroup{"Output", []string{"json"}},
+		flagGroup{"Output", []string{"json", "ndjson", "csv"}},
 		flagGroup{"While it runs (docs/live.md)", liveFlagNames},
 		flagGroup{"Settings", []string{"config", "replay"}},
 	)
@@ -231,15 +235,20 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	r, err := measure.Run(cmd.Context(), o.cfg, w.progress())
+	rec, err := o.record(cmd.OutOrStdout())
 	if err != nil {
+		return err
+	}
+	r, err := measure.Run(cmd.Context(), o.cfg, w.progress())
+	err = errors.Join(err, rec.close(r))
+	if r == nil {
 		return err
 	}
 	w.clear()
 	if o.json != "" {
-		err = writeJSON(o.json, cmd.OutOrStdout(), r)
+		err = errors.Join(err, writeJSON(o.json, cmd.OutOrStdout(), r))
 	}
-	if o.json != "-" {
+	if !o.takesStdout() {
 		err = errors.Join(err, r.WriteText(cmd.OutOrStdout()))
 	}
 	if err == nil && !r.Valid {

@@ -64,6 +64,7 @@ func (w *Worker) Flow(id handshake.FlowID) *Flow {
 // Flows yields every flow there is, in no order, between two rounds or after the end of the worker.
 // The *Flow is valid until the next one.
 func (w *Worker) Flows(yield func(*Flow) bool) {
+	w.engine.SetClock(w.now, w.cfg.Ring.Load()) // for Age: nothing may have happened for long
 	w.engine.All(func(id handshake.FlowID) bool { return yield(w.Flow(id)) })
 }
 

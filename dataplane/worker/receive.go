@@ -68,8 +68,17 @@ func (w *Worker) receive(n int) {
 		}
 		return
 	}
+	if w.tap != nil {
+		w.tap.received(w, k)
+	}
 	w.engine.Handle(w.now, w.cfg.Ring.Load(), w.segs[:k], w.act)
+	if w.tap != nil {
+		w.tap.handled(w)
+	}
 	w.deliver()
+	if w.tap != nil {
+		w.tap.delivered(w)
+	}
 	for j := range k {
 		if w.act[j] == handshake.Answer {
 			w.answer(int(w.at[j]), w.segs[j])

@@ -137,7 +137,7 @@ func (w *Worker) answerStreams() {
 		if n := w.encodeStream(b, back, &w.tx.Meta[0]); n != 0 {
 			w.tx.Data[0], w.tx.Verdict[0] = b[:n], dataplane.Reply
 		}
-		w.queue.Settle(w.tx)
+		w.settle(w.tx)
 	}
 }
 
@@ -169,7 +169,7 @@ func (w *Worker) flushStreams() int {
 				w.tx.Data[k-1], w.tx.Verdict[k-1] = b[:m], dataplane.Reply
 			}
 		}
-		sent += w.queue.Settle(w.tx)
+		sent += w.settle(w.tx)
 		if sent >= maxFlush { // frames that came in the meantime have their turn
 			return sent
 		}

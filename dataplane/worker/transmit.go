@@ -39,7 +39,7 @@ func (w *Worker) flush() int {
 			w.put(i, &out[i])
 		}
 		w.engine.Sent(n)
-		sent += w.queue.Settle(w.tx)
+		sent += w.settle(w.tx)
 	}
 }
 
@@ -132,7 +132,7 @@ func (w *Worker) flushPending() int {
 				continue
 			}
 			w.encode(0, path{mac: bitsOf(mac)}, &p.out)
-			sent += w.queue.Settle(w.tx)
+			sent += w.settle(w.tx)
 			continue
 		}
 		switch net.Neighbors.want(p.hop, w.now) {

@@ -143,6 +143,8 @@ type Worker struct {
 	now     int64
 	started int64
 	worked  bool // the last round had work
+	tap     *tap // nil: no flow is watched
+	taps    *tap // what tap is when one is
 	sink    byte // see touch
 
 	lastTask int64 // when a task was last run
@@ -423,7 +425,7 @@ func (w *Worker) round() (busy bool, next int64) {
 	if n > 0 {
 		w.ctr.bursts++
 		w.receive(n)
-		w.queue.Settle(w.rx)
+		w.settle(w.rx)
 	}
 	fired := w.engine.Advance(w.now, maxTimers)
 	if fired > 0 || len(w.engine.Events()) > 0 { // an ICMP error may have ended a flow
