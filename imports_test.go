@@ -68,18 +68,18 @@ var mayImport = map[string][]string{
 	"bench/http1": {},
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
+	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "internal/ethtool", "internal/sysfs", "rss"},
 	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},
 
 	// Look at the machine, know nothing of packets.
-	"cmd/fastsyn/internal/ethtool": {},
+	"internal/ethtool":             {},
 	"cmd/fastsyn/internal/layout":  {},
-	"cmd/fastsyn/internal/sysfs":   {},
-	"cmd/fastsyn/internal/devices": {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs"},
-	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
+	"internal/sysfs":               {},
+	"cmd/fastsyn/internal/devices": {"internal/ethtool", "cmd/fastsyn/internal/layout", "internal/sysfs"},
+	"cmd/fastsyn/internal/doctor":  {"internal/ethtool", "cmd/fastsyn/internal/layout", "internal/sysfs", "hugepages"},
 
 	// Show a run or a server while it goes on: to Prometheus, on a terminal.
 	"cmd/fastsyn/internal/metrics": {"bench", "dataplane/worker"},
