@@ -67,9 +67,12 @@ var mayImport = map[string][]string{
 	// HTTP/1.1 without I/O.
 	"bench/http1": {},
 
+	// Reads reports and tells them apart.
+	"bench/compare": {"bench"},
+
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "internal/ethtool", "internal/sysfs", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},
@@ -93,6 +96,7 @@ var mayImport = map[string][]string{
 // golang.org/x/sys, which all may. Tests are free.
 var mayUse = map[string][]string{
 	"bench":                        {"github.com/HdrHistogram/hdrhistogram-go"},
+	"bench/compare":                {"github.com/HdrHistogram/hdrhistogram-go"},
 	"cmd/fastsyn":                  {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
 	"cmd/fastsyn/internal/metrics": {"github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"cmd/fastsyn/internal/screen":  {"golang.org/x/term"},
