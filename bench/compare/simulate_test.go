@@ -104,7 +104,7 @@ var calm = world{rate: 150, latency: 100e3, spread: 0.05, failed: 0.02, seconds:
 // independent or alike, steady or not; and of a true difference the interval is right as often as it says.
 func TestOneRunPerSide(t *testing.T) {
 	metrics := map[string]float64{"rate": 0, "mean": 0, "p50": 0, "p90": 0, "p99": 0, "failed": 0}
-	const n = 200
+	const n = 120
 	for name, w := range map[string]world{
 		"steady":   {rate: 150, latency: 100e3, spread: 0.005, failed: 0.02, seconds: 20},
 		"uneven":   {rate: 150, latency: 100e3, spread: 0.1, failed: 0.02, seconds: 20},
@@ -136,7 +136,7 @@ func TestSeveralRunsPerSide(t *testing.T) {
 	w := world{rate: 100, latency: 100e3, spread: 0.01, between: 0.05, failed: 0.02, seconds: 6}
 	metrics := map[string]float64{"rate": 0, "p50": 0, "p99": 0, "failed": 0}
 	for _, runs := range []int{3, 5} {
-		alarms, _ := trial(t, w, w, runs, 200, metrics)
+		alarms, _ := trial(t, w, w, runs, 120, metrics)
 		t.Logf("%d runs: false alarms %v", runs, alarms)
 		for m, share := range alarms {
 			require.LessOrEqual(t, share, 0.09, "%d runs: %s", runs, m)
@@ -146,6 +146,6 @@ func TestSeveralRunsPerSide(t *testing.T) {
 	require.Greater(t, alarms["rate"], 0.3, "one run per side knows nothing of the others")
 	faster := w
 	faster.rate *= 1.3
-	_, covered := trial(t, w, faster, 5, 200, map[string]float64{"rate": 0.3})
+	_, covered := trial(t, w, faster, 5, 120, map[string]float64{"rate": 0.3})
 	require.GreaterOrEqual(t, covered["rate"], 0.92)
 }
