@@ -49,7 +49,6 @@ func Merge(reports []*Report, names []string) (*Report, error) {
 	if err := m.summaries("", reflect.ValueOf(sum).Elem()); err != nil {
 		return nil, err
 	}
-	m.population(&sum.Population)
 	if sum.Histograms, err = m.encode(); err != nil {
 		return nil, err
 	}
@@ -174,7 +173,7 @@ func (m *merger) add(path string, a, b reflect.Value) {
 		return
 	}
 	switch x := a.Addr().Interface().(type) {
-	case *Latency, *Quantile: // of the histograms
+	case *Latency, *Population, *Quantile: // of the histograms
 		return
 	case *[]Interval:
 		*x = addIntervals(*x, b.Interface().([]Interval))
@@ -295,25 +294,6 @@ func (m *merger) summaries(path string, v reflect.Value) error {
 	default: // lists have percentiles of their own
 	}
 	return nil
-}
-
-// population makes the quantiles of all attempts anew: of what is done, which is the latency with as many values
-// as there are, and of what is not. Count and Censored are added up already.
-func (m *merger) population(p *Population) {
-	of := func(name string) cells {
-		if h := m.hist[name]; h != nil {
-			return cellsOf(h)
-		}
-		return nil
-	}
-	failed, pending := of("failed"), of("pending")
-	for _, name := range []string{"response", "http.total", "latency"} {
-		if done := of(name); uint64(done.count()) == p.Count-p.Censored {
-			*p = population(done, failed, pending, p.Censored-min(p.Censored, uint64(failed.count()+pending.count())))
-			return
-		}
-	}
-	*p = Population{Count: p.Count, Censored: p.Censored}
 }
 
 // histogramName is the key in Report.Histograms of the latency at a path of the JSON.
