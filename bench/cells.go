@@ -21,7 +21,12 @@ type cells []cell
 // 1024 of them, so that 2000 is told from 2001.
 const halfBits = 10
 
+// cellsOf takes a histogram of any range; the buckets are those of newLatency.
 func cellsOf(h *hdrhistogram.Histogram) (c cells) {
+	if own := newLatency().h; h.HighestTrackableValue() != maxLatency || h.LowestTrackableValue() != 1 || h.SignificantFigures() != 3 {
+		own.Merge(h)
+		h = own
+	}
 	for i, n := range h.Export().Counts {
 		if n != 0 {
 			c = append(c, cell{i, n})

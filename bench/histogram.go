@@ -2,8 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -20,32 +18,6 @@ func (r *Report) Histogram(name string) (*hdrhistogram.Histogram, error) {
 	}
 	return h, nil
 }
-
-// MergeHistograms adds up the histograms of reports, by name: those of several machines that
-// ran at the same time, or of repeated runs. A value that is above the range of the first one with
-// its name is an error.
-func MergeHistograms(reports ...*Report) (map[string]*hdrhistogram.Histogram, error) {
-	sum := map[string]*hdrhistogram.Histogram{}
-	for i, r := range reports {
-		for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
-			h, err := r.Histogram(name)
-			if err != nil {
-				return nil, fmt.Errorf("report %d: %w", i+1, err)
-			}
-			if sum[name] == nil {
-				sum[name] = h
-				continue
-			}
-			if lost := sum[name].Merge(h); lost > 0 {
-				return nil, fmt.Errorf("bench: histogram %q of report %d has %d values that do not fit the range of the ones before", name, i+1, lost)
-			}
-		}
-	}
-	return sum, nil
-}
-
-// Summarize is the summary of a histogram of nanoseconds that a report has.
-func Summarize(h *hdrhistogram.Histogram) Latency { return summarize(h) }
 
 // latency summarizes h under the name of its field in the report, where the histogram is kept too.
 func (r *Report) latency(name string, h *hdrhistogram.Histogram) Latency {

@@ -49,6 +49,7 @@ func Merge(reports []*Report, names []string) (*Report, error) {
 	if err := m.summaries("", reflect.ValueOf(sum).Elem()); err != nil {
 		return nil, err
 	}
+	sum.repopulate(reports, m.hist)
 	if sum.Histograms, err = m.encode(); err != nil {
 		return nil, err
 	}

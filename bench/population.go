@@ -3,6 +3,8 @@ package bench
 import (
 	"math"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/fastsyn/fastsyn/dataplane/worker"
 	"github.com/fastsyn/fastsyn/handshake"
 )
@@ -119,4 +121,28 @@ func (r *run) populate(rep *Report) {
 	rep.latency("pending", pending.h)
 	rep.Population = population(cellsOf(done.h), cellsOf(failed.h), cellsOf(pending.h), 0)
 	rep.equation("population = attempted", rep.Population.Count, attempted)
+}
+
+// repopulate makes the population of the sum of reports, from their histograms together.
+func (r *Report) repopulate(reports []*Report, hist map[string]*hdrhistogram.Histogram) {
+	of := func(name string) cells {
+		if h := hist[name]; h != nil {
+			return cellsOf(h)
+		}
+		return nil
+	}
+	done := of("response")
+	if done == nil {
+		done = of("http.total")
+	}
+	if done == nil {
+		done = of("latency")
+	}
+	failed, pending := of("failed"), of("pending")
+	known := uint64(done.count() + failed.count() + pending.count())
+	all := uint64(0)
+	for _, x := range reports {
+		all += x.Population.Count
+	}
+	r.Population = population(done, failed, pending, all-min(all, known))
 }

@@ -131,3 +131,38 @@ func TestPopulationText(t *testing.T) {
 	r.textLatencies(&b)
 	require.Equal(t, "phases      wait p50 64ns p99 12.3µs\n", b.String())
 }
+
+// The population of several reports is that of all their attempts.
+func TestPopulationOfMergedReports(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	var reports []*Report
+	var all [3]cells
+	unknown := uint64(0)
+	for i := range 3 {
+		r := shardOf(t, 10, 1000)
+		r.Histograms = map[string]string{}
+		var part [3]cells
+		for k, name := range []string{"response", "failed", "pending"} {
+			l := newLatency()
+			for range 200 / (1 + 3*k) {
+				l.record(rng.Int64N(1e9))
+			}
+			l.settle()
+			r.latency(name, l.h)
+			part[k] = cellsOf(l.h)
+			all[k] = all[k].plus(part[k])
+		}
+		h := newLatency()
+		h.record(1)
+		h.settle()
+		r.Latency = r.latency("latency", h.h)
+		r.Response = r.latency("response", part[0].histogram())
+		r.Population = population(part[0], part[1], part[2], uint64(i))
+		unknown += uint64(i)
+		reports = append(reports, saved(t, r))
+	}
+	m, err := Merge(reports, []string{"a", "b", "c"})
+	require.NoError(t, err)
+	require.Equal(t, population(all[0], all[1], all[2], unknown), m.Population)
+	require.NotZero(t, m.Population.Censored)
+}
