@@ -129,7 +129,8 @@ func repeated(r *Report) string {
 }
 
 // dropper says who lost the SYNs, or their answers: what was seen where both ends are ours, and else what the fate of
-// other segments says. A wire loses any segment, a full queue SYNs only.
+// other segments says. A wire loses any segment, a full SYN queue SYNs only; a kernel whose accept queue is full
+// ignores the ACK and the FIN of a handshake that it has answered, too.
 func dropper(r *Report) string {
 	most, at, reason := uint64(0), "", ""
 	for i := range r.Path {
@@ -146,13 +147,14 @@ func dropper(r *Report) string {
 		return "No frame was lost: the answers came later than the timeout."
 	}
 	others := r.Retransmissions.FIN + r.Retransmissions.Stream
-	sent := r.Flows.Done + r.Client.Counters["done"] // each closed flow sent a FIN at least
 	syns := float64(r.Retransmissions.SYN) / float64(max(1, r.Handshakes.Attempted))
-	switch {
-	case sent < 100:
+	switch closed := r.Flows.Done; { // each of which sent a FIN at least
+	case closed < 100:
 		return "The peer's full SYN or accept queue dropped them, or a device on the way."
-	case float64(others)/float64(sent) < syns/10:
-		return fmt.Sprintf("Of the other segments %s were repeated: it is the peer's SYN or accept queue that was full, not the wire.", count(others))
+	case float64(others)/float64(closed) < syns/10:
+		return fmt.Sprintf("Of the other segments of %s closed flows only %s were repeated: it is the peer's SYN or accept queue that was full, not the wire.", count(closed), count(others))
+	default:
+		return fmt.Sprintf("Other segments were repeated too (%s, of %s closed flows): a device on the way loses frames, or the peer's full accept queue ignores what follows a handshake as well.",
+			count(others), count(closed))
 	}
-	return fmt.Sprintf("Other segments were repeated too (%s): a device on the way loses frames, or the peer's ring does.", count(others))
 }

@@ -58,9 +58,9 @@ func TestDropper(t *testing.T) {
 	r := resent(time.Second)
 	require.Contains(t, limiter(r), "The peer's full SYN or accept queue dropped them, or a device on the way.")
 	r.Flows.Done = 11_000_000
-	require.Contains(t, limiter(r), "Of the other segments 0 were repeated: it is the peer's SYN or accept queue that was full")
+	require.Contains(t, limiter(r), "Of the other segments of 11,000,000 closed flows only 0 were repeated: it is the peer's SYN or accept queue that was full")
 	r.Retransmissions.FIN = 12_000
-	require.Contains(t, limiter(r), "Other segments were repeated too (12,000): a device on the way loses frames")
+	require.Contains(t, limiter(r), "Other segments were repeated too (12,000, of 11,000,000 closed flows): a device on the way loses frames, or")
 	r.Path = []Stage{{Name: "wire", Lost: map[string]uint64{"impair_tx_lost": 7, "left_on_the_wire": 1}, Seen: true}, {Name: "peer", Lost: map[string]uint64{"syns_repeated": 99}}}
 	require.Contains(t, limiter(r), `Most were lost at the stage "wire": 7 impair_tx_lost.`)
 	r.Path, r.Server = nil, &Side{}
