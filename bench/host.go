@@ -89,7 +89,7 @@ func hypervisor(x sysfs.Tree) string {
 		key, value, _ := strings.Cut(line, ":")
 		if strings.TrimSpace(key) == "flags" && slices.Contains(strings.Fields(value), "hypervisor") {
 			const dmi = "sys/class/dmi/id/"
-			return cmp.Or(strings.TrimSpace(x.Text(dmi+"sys_vendor")+" "+x.Text(dmi+"product_name")), "unnamed hypervisor")
+			return cmp.Or(strings.TrimSpace(x.Text(dmi+"sys_vendor")+" "+x.Text(dmi+"product_name")), "a hypervisor without a name")
 		}
 	}
 	return ""
