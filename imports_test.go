@@ -67,19 +67,22 @@ var mayImport = map[string][]string{
 	// HTTP/1.1 without I/O.
 	"bench/http1": {},
 
+	// Reads reports and tells them apart.
+	"bench/compare": {"bench"},
+
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "internal/ethtool", "internal/sysfs", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},
 
 	// Look at the machine, know nothing of packets.
-	"cmd/fastsyn/internal/ethtool": {},
+	"internal/ethtool":             {},
 	"cmd/fastsyn/internal/layout":  {},
-	"cmd/fastsyn/internal/sysfs":   {},
-	"cmd/fastsyn/internal/devices": {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs"},
-	"cmd/fastsyn/internal/doctor":  {"cmd/fastsyn/internal/ethtool", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/sysfs", "hugepages"},
+	"internal/sysfs":               {},
+	"cmd/fastsyn/internal/devices": {"internal/ethtool", "cmd/fastsyn/internal/layout", "internal/sysfs"},
+	"cmd/fastsyn/internal/doctor":  {"internal/ethtool", "cmd/fastsyn/internal/layout", "internal/sysfs", "hugepages"},
 
 	// Show a run or a server while it goes on: to Prometheus, on a terminal.
 	"cmd/fastsyn/internal/metrics": {"bench", "dataplane/worker"},
@@ -93,6 +96,7 @@ var mayImport = map[string][]string{
 // golang.org/x/sys, which all may. Tests are free.
 var mayUse = map[string][]string{
 	"bench":                        {"github.com/HdrHistogram/hdrhistogram-go"},
+	"bench/compare":                {"github.com/HdrHistogram/hdrhistogram-go"},
 	"cmd/fastsyn":                  {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
 	"cmd/fastsyn/internal/metrics": {"github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"cmd/fastsyn/internal/screen":  {"golang.org/x/term"},

@@ -37,6 +37,7 @@ func (r *run) report() *Report {
 	if r.shape != nil {
 		rep.Profile, rep.SYNSignature = c.Profile, r.shape.signature(r.job.remote.Is4())
 	}
+	rep.Host.NIC = nicOf(r.client.Port())
 	rep.Frames = FrameCount{RX: rep.Client.Port.RxFrames, TX: rep.Client.Port.TxFrames}
 	c.kind().report(r, rep)
 	r.checkIntervals(rep)

@@ -47,19 +47,20 @@ func openLimiter(r *Report) string {
 	if s := rings(r, h.Attempted); s != "" {
 		return s
 	}
+	for _, cause := range []string{backlog(r, h.Attempted), repeated(r), ports(r)} {
+		if cause != "" {
+			return cause
+		}
+	}
 	switch {
-	case backlogLimits(r):
-		return backlogFull(r)
-	case r.Retransmissions.SYN > h.Attempted/manyLost:
-		return fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated, each after a timeout that kept one of %s places in flight waiting.",
-			count(r.Retransmissions.SYN), count(h.Attempted), count(uint64(r.Concurrency)))
 	case r.Retransmissions.Stream > h.Attempted/manyLost:
 		return fmt.Sprintf("retransmissions: %s segments of %s flows were sent again, many after a timeout that kept one of %s places in flight waiting.",
 			count(r.Retransmissions.Stream), count(h.Established), count(uint64(r.Concurrency)))
-	case h.PortPoolExhausted > h.Attempted/manyLost:
-		return fmt.Sprintf("source ports: %s times no tuple was free; more source addresses (--addr, --pool) or shorter flows (--close rst) help.", count(h.PortPoolExhausted))
 	case h.TableFull > 0:
 		return fmt.Sprintf("the client's flow table was full %s times: TIME-WAIT keeps too many flows for it; lower --time-wait.", count(h.TableFull))
+	}
+	if s := behind(r); s != "" {
+		return s
 	}
 	return workers(r, scenarioOf(r.Scenario).noun)
 }
@@ -126,8 +127,10 @@ func backlogged(r *Report, s *Side) bool {
 
 // workers says which of the workers was at its limit, or that none was.
 func workers(r *Report, what string) string {
-	if s := stolen(r); s != "" {
-		return s
+	for _, cause := range []string{stolen(r), skew(r)} {
+		if cause != "" {
+			return cause
+		}
 	}
 	client := fmt.Sprintf("client worker busy %.0f %%", 100*r.Client.Busy)
 	if r.Server == nil {
@@ -181,8 +184,10 @@ func floodLimiter(r *Report) string {
 	case f.Stalls > 0 && stolen(r) == "":
 		return fmt.Sprintf("the peer: %s times it answered nothing for 100 ms.", count(f.Stalls))
 	}
-	if s := rings(r, f.Sent); s != "" {
-		return s
+	for _, cause := range []string{rings(r, f.Sent), backlog(r, f.Sent)} {
+		if cause != "" {
+			return cause
+		}
 	}
 	if f.Unanswered > uint64(r.Concurrency)+f.Sent/100 {
 		return fmt.Sprintf("the peer, or a device on the way: %s of %s SYNs got no answer.", count(f.Unanswered), count(f.Sent))

@@ -94,6 +94,7 @@ func Reflect(ctx context.Context, cfg ReflectConfig, progress func(ReflectProgre
 		Schema: ReflectSchema, Port: cfg.Port, MAC: info.MAC.String(), Queues: info.Queues, Polling: "adaptive", Pinned: at.pinned,
 		Host: thisHost(allowed),
 	}
+	rep.Host.NIC = nicOf(port)
 	if at.busy {
 		rep.Polling = "busy"
 	}

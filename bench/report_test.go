@@ -255,7 +255,22 @@ func TestLimiter(t *testing.T) {
 		{"rx missed, idle", "the device: 1,000,000 frames found the client's receive ring full (worker busy 50 %", func(r *Report) { r.Client.Port.RxMissed, r.Client.Busy = 1e6, 0.5 }},
 		{"rx missed, keeps up", "the device: 1,000,000 frames found the server's", func(r *Report) { r.Server.Port.RxMissed, r.Server.Burst = 1e6, 9 }},
 		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
-		{"ports", "source ports", func(r *Report) { r.Handshakes.PortPoolExhausted = r.Handshakes.Attempted/manyLost + 1 }},
+		{"ports", "source ports: 1,000 times no tuple was free, and 20 % of the time passed in waiting", func(r *Report) { r.Handshakes.PortPoolExhausted = 1000 }},
+		{"a few laps of the ports", "the server's processor", func(r *Report) { r.Handshakes.PortPoolExhausted = 100 }},
+		{"backlog", "the server's queues: 50,000 segments of 11,234,567 attempts found its accept queue full", func(r *Report) { r.Server.Drops["accept_queue_full"] = 50_000 }},
+		{"behind", "concurrency: the schedule is 1,000,000 opens behind. 256 in flight with a mean of 113µs make at most 2,265,477/s, less than the 5,000,000/s", func(r *Report) {
+			r.TargetRate, r.Handshakes.Unsent = 5e6, 1e6
+		}},
+		{"behind, busy", "the server's processor", func(r *Report) {
+			r.TargetRate, r.Handshakes.Unsent, r.Client.Busy, r.Server.Busy = 5e6, 1e6, 0.5, 0.99
+			r.Concurrency = 1e6
+		}},
+		{"skew", "RSS skew: worker 1 of the server's 3 had 60 % of the frames and was busy 99 %, the others 35 %", func(r *Report) {
+			r.Server.PerWorker = []Share{{RxFrames: 20, Busy: 0.3}, {RxFrames: 60, Busy: 0.99}, {RxFrames: 20, Busy: 0.4}}
+		}},
+		{"even", "the server's processor", func(r *Report) {
+			r.Server.PerWorker = []Share{{RxFrames: 33, Busy: 0.97}, {RxFrames: 34, Busy: 0.99}, {RxFrames: 33, Busy: 0.98}}
+		}},
 		{"table", "TIME-WAIT", func(r *Report) { r.Handshakes.TableFull = 1 }},
 		{"refused", "refused 11,000,000 of 11,234,567", func(r *Report) { r.Handshakes.Refused = 11e6 }},
 		{"unreachable", "ICMP", func(r *Report) { r.Handshakes.Unreachable = 11e6 }},

@@ -20,6 +20,14 @@ import (
 
 func measure(t testing.TB, c Config) *Report {
 	t.Helper()
+	r := unchecked(t, c)
+	survives(t, r)
+	return r
+}
+
+// unchecked is measure without a look at what the report's file says.
+func unchecked(t testing.TB, c Config) *Report {
+	t.Helper()
 	if c.Seed == 0 {
 		c.Seed = 1
 	}
@@ -31,7 +39,6 @@ func measure(t testing.TB, c Config) *Report {
 	}
 	require.True(t, r.Valid, r.InvalidReason)
 	require.NotEmpty(t, r.Limiter)
-	survives(t, r)
 	return r
 }
 
@@ -292,7 +299,7 @@ func TestHandshakesDoNotAllocate(t *testing.T) {
 		var a, b runtime.MemStats
 		intervals = 0
 		runtime.ReadMemStats(&a)
-		measure(t, Config{Count: n, OnInterval: func(*Interval) { intervals++ }})
+		unchecked(t, Config{Count: n, OnInterval: func(*Interval) { intervals++ }})
 		runtime.ReadMemStats(&b)
 		return b.Mallocs - a.Mallocs
 	}

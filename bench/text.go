@@ -47,7 +47,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.textDevice(&b)
 	r.textReconciled(&b)
 	line(&b, "limiter", "%s", r.Limiter)
-	line(&b, "host", "%s, %s, %s, %s, commit %s", r.Host.CPU, plural(r.Host.Cores, "CPU"), r.Host.Kernel, r.Host.Go, cmp.Or(r.Host.Commit, "unknown"))
+	r.Host.text(&b)
 	if r.Search != nil {
 		b.WriteString(r.Search.text())
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -83,12 +84,12 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 // openReports reads files and merges them.
 func openReports(cmd *cobra.Command, files []string) (*measure.Report, error) {
 	var all []*measure.Report
-	stdin := 0
-	for _, name := range files {
-		if name == "-" {
-			if stdin++; stdin > 1 {
-				return nil, usagef("standard input (-) can be read once only")
-			}
+	for i, name := range files {
+		switch again := slices.Contains(files[:i], name); {
+		case again && name == "-":
+			return nil, usagef("standard input (-) can be read once only")
+		case again:
+			return nil, usagef("%q is given twice: a shard counts once", name)
 		}
 		r, err := measure.OpenReport(name, cmd.InOrStdin())
 		if err != nil {

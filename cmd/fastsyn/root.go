@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	measure "github.com/fastsyn/fastsyn/bench"
+	"github.com/fastsyn/fastsyn/bench/compare"
 	"github.com/fastsyn/fastsyn/dataplane"
 )
 
@@ -18,6 +19,7 @@ const (
 	exitFailure = 1 // the port, the peer or the machine
 	exitUsage   = 2 // the command line
 	exitInvalid = 3 // a report whose sums do not close
+	exitFailIf  = 4 // compare: a condition of --fail-if holds
 )
 
 const exitHelp = `
@@ -47,7 +49,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newReport(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
+	root.AddCommand(newBench(), newReport(), newCompare(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
 	return root
 }
 
@@ -70,12 +72,15 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)
 	var usage *usageError
 	var flag *measure.FlagError
+	var condition *compare.ConditionError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &flag):
+	case errors.As(err, &usage), errors.As(err, &flag), errors.As(err, &condition):
 		_, _ = fmt.Fprintf(stderr, "See %q.\n", cmd.CommandPath()+" --help")
 		return exitUsage
 	case errors.Is(err, errInvalid):
 		return exitInvalid
+	case errors.Is(err, errFailIf):
+		return exitFailIf
 	}
 	return exitFailure
 }

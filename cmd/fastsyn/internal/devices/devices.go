@@ -17,8 +17,8 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/sysfs"
+	"github.com/fastsyn/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/internal/sysfs"
 )
 
 // maxQueues is what a port takes at most.

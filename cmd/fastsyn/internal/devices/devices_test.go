@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/internal/ethtool"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/internal/ethtool"
 )
 
 // Interface is a network interface of the kernel.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/layout"
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/sysfs"
+	"github.com/fastsyn/fastsyn/internal/sysfs"
 )
 
 // cpuInfo returns the first CPU's entries of proc_cpuinfo(5).

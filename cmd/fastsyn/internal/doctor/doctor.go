@@ -13,8 +13,8 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/sysfs"
+	"github.com/fastsyn/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/internal/sysfs"
 )
 
 // Schema names the form of a Report in JSON. Fields are only added within a version.

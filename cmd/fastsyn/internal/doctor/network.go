@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fastsyn/fastsyn/cmd/fastsyn/internal/ethtool"
+	"github.com/fastsyn/fastsyn/internal/ethtool"
 )
 
 // maxInterfaces bounds the report of a machine with containers by the hundred.

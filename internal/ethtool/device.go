@@ -6,6 +6,7 @@ package ethtool
 type Device struct {
 	Driver, Firmware string
 	Bus              string // address on its bus, such as 0000:3b:00.0
+	Speed            int64  // of the link, Mbit/s
 	// RX is the number of receive queues in use, Combined and MaxCombined the
 	// queue pairs in use and to be had, MaxRX the receive queues to be had besides.
 	RX, MaxRX, Combined, MaxCombined     uint32

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -51,6 +52,14 @@ func ask(run func(words []uint32) error) (d Device, err error) {
 		d.Driver, d.Firmware, d.Bus = text(b[4:36]), text(b[68:100]), text(b[100:132])
 	} else if errors.Is(err, unix.ENODEV) {
 		return d, err
+	}
+	link := make([]uint32, 11) // struct ethtool_cmd, which later kernels fill from ksettings
+	if link[0] = unix.ETHTOOL_GSET; run(link) == nil {
+		b := asBytes(link)
+		speed := uint32(binary.NativeEndian.Uint16(b[12:])) | uint32(binary.NativeEndian.Uint16(b[28:]))<<16
+		if speed != math.MaxUint32 && speed != math.MaxUint16 { // SPEED_UNKNOWN
+			d.Speed = int64(speed)
+		}
 	}
 	channels := make([]uint32, 9)
 	if channels[0] = unix.ETHTOOL_GCHANNELS; run(channels) == nil {
