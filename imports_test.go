@@ -98,7 +98,7 @@ var mayUse = map[string][]string{
 	"bench":                        {"github.com/HdrHistogram/hdrhistogram-go"},
 	"bench/compare":                {"github.com/HdrHistogram/hdrhistogram-go"},
 	"cmd/fastsyn":                  {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
-	"cmd/fastsyn/internal/metrics": {"github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
+	"cmd/fastsyn/internal/metrics": {"github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"cmd/fastsyn/internal/screen":  {"golang.org/x/term"},
 	"dataplane/dptest":             {"github.com/gopacket/gopacket", "github.com/stretchr/testify"},
 	"dataplane/impair":             {"github.com/gopacket/gopacket"}, // pcapgo: capture files

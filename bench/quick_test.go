@@ -19,12 +19,14 @@ func TestQuick(t *testing.T) {
 		var q Quick
 		q.Record(from)
 		q.Record(to)
+		q.settle()
 		require.EqualValues(t, 2, q.counts[i], "%d to %d", from, to)
 	}
 	require.Equal(t, int64(1)<<quickRange, next)
 	var q, sum Quick
 	q.Record(-5)
 	q.Record(1 << 60)
+	q.settle()
 	require.EqualValues(t, 1, q.counts[0])
 	require.EqualValues(t, 1, q.counts[quickBuckets-1])
 

@@ -105,8 +105,8 @@ func (p *repeats) String() string {
 	return strings.Join(out, ", ")
 }
 
-// repeated names the reason why more than one in manyLost SYNs was sent again, with what the latencies say of it.
-func repeated(r *Report) string {
+// repeats names the reason why more than one in manyLost SYNs was sent again, with what the latencies say of it.
+func repeats(r *Report) string {
 	h := &r.Handshakes
 	if r.Retransmissions.SYN <= h.Attempted/manyLost {
 		return ""

@@ -73,6 +73,14 @@ type Distribution struct {
 	Hist *hdrhistogram.Histogram
 }
 
+// Each calls f for the buckets that are not empty, in order: values from low to high were recorded n times.
+func (d *Distribution) Each(f func(low, high, n int64)) {
+	for _, c := range cellsOf(d.Hist) {
+		low, high := bounds(c.at)
+		f(low, high, c.n)
+	}
+}
+
 // ReadEnd makes an End of the counters of its workers, which belong to the caller.
 func ReadEnd(name string, port dataplane.Port, workers []worker.Stats) End {
 	e := End{Name: name, Workers: workers, Device: DeviceCounters(port)}

@@ -5,9 +5,6 @@ import "github.com/fastsyn/fastsyn/bench/http1"
 // What the generators say of themselves in a Snapshot, on their worker. The outcome of each
 // attempt is the engine's to count; these are the counters beside it.
 
-// counts of a generator that has none of its own.
-func (l *lifecycle) counts(func(family, outcome string, n uint64)) {}
-
 // latencies of a generator that has only that of its progress.
 func (l *lifecycle) latencies(func(name string, l *latency)) {}
 

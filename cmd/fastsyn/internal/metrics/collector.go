@@ -49,8 +49,8 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for i := range s.Work {
 		e.work(prefix, c.command, i, &s.Work[i])
 	}
-	for _, d := range s.Latencies {
-		e.histogram(latencyFamily(prefix, d.Name), d.Hist)
+	for i := range s.Latencies {
+		e.histogram(latencyFamily(prefix, s.Latencies[i].Name), &s.Latencies[i])
 	}
 }
 

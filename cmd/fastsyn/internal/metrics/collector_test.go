@@ -3,6 +3,7 @@ package metrics
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -267,7 +268,7 @@ func TestServerFormats(t *testing.T) {
 	found := false
 	for {
 		var f dto.MetricFamily
-		if err := decoder.Decode(&f); err == io.EOF {
+		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
 			break
 		} else {
 			require.NoError(t, err)
@@ -358,7 +359,7 @@ func TestHistogramBorders(t *testing.T) {
 		require.NoError(t, h.RecordValue(ns))
 	}
 	out := make(chan prometheus.Metric, 1)
-	(&emitter{out: out, begin: time.Unix(1, 0)}).histogram(latencyFamily("", "x"), h)
+	(&emitter{out: out, begin: time.Unix(1, 0)}).histogram(latencyFamily("", "x"), &bench.Distribution{Hist: h})
 	var m dto.Metric
 	require.NoError(t, (<-out).Write(&m))
 	require.EqualValues(t, 6, m.Histogram.GetSampleCount())
@@ -373,7 +374,7 @@ func TestHistogramBorders(t *testing.T) {
 	require.EqualValues(t, 5, cumulative[50], "a minute is above all")
 	require.EqualValues(t, 1, m.Histogram.GetCreatedTimestamp().AsTime().Unix())
 	empty := hdrhistogram.New(1, 10, 1)
-	(&emitter{out: out}).histogram(latencyFamily("", "x"), empty)
+	(&emitter{out: out}).histogram(latencyFamily("", "x"), &bench.Distribution{Hist: empty})
 	require.NoError(t, (<-out).Write(&m))
 	require.NotEmpty(t, m.Histogram.PositiveSpan, "still a native histogram")
 }

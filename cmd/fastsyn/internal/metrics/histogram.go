@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/fastsyn/fastsyn/bench"
 )
 
 // schema is that of the native histograms: 2^3 buckets for each doubling, each 9 % wider than the one before.
@@ -49,10 +50,10 @@ func latencyFamily(prefix, name string) family {
 	return f
 }
 
-// histogram sends h, which is in nanoseconds, as a classic and a native histogram in one, as
+// histogram sends d, which is in nanoseconds, as a classic and a native histogram in one, as
 // client_golang has it for histograms of its own: text formats show the former, the
 // binary format both, and a scraper that knows native histograms takes those.
-func (e *emitter) histogram(f family, h *hdrhistogram.Histogram) {
+func (e *emitter) histogram(f family, d *bench.Distribution) {
 	var labels, values []string
 	if f.label != "" {
 		labels, values = []string{f.label}, []string{f.value}
@@ -63,23 +64,20 @@ func (e *emitter) histogram(f family, h *hdrhistogram.Histogram) {
 	native := map[int]int64{}
 	below := make([]uint64, len(bounds)+1)
 	at := 0
-	for _, bar := range h.Distribution() {
-		if bar.Count == 0 {
-			continue
-		}
-		v := (float64(bar.From) + float64(bar.To)) / 2e9
-		count += uint64(bar.Count)
-		sum += v * float64(bar.Count)
+	d.Each(func(low, high, n int64) {
+		v := (float64(low) + float64(high)) / 2e9
+		count += uint64(n)
+		sum += v * float64(n)
 		if v <= 0 {
-			zero += uint64(bar.Count)
+			zero += uint64(n)
 		} else {
-			native[int(math.Ceil(math.Log2(v)*(1<<schema)))] += bar.Count
+			native[int(math.Ceil(math.Log2(v)*(1<<schema)))] += n
 		}
-		for at < len(bounds) && v > bounds[at] { // bars come in order
+		for at < len(bounds) && v > bounds[at] { // values come in order
 			at++
 		}
-		below[at] += uint64(bar.Count)
-	}
+		below[at] += uint64(n)
+	})
 	classic := map[float64]uint64{}
 	total := uint64(0)
 	for i, b := range bounds {
