@@ -41,12 +41,15 @@ func newSniffer(iface string) (*sniffer, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, sniffBuffer),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: i.Index}),
 	)
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("capture at %s: %w", iface, err)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, sniffBuffer) != nil {
+		// Without root's rights over the machine there is less, which does for what is sent here.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, sniffBuffer)
 	}
 	s := &sniffer{fd: fd, done: make(chan struct{}), changed: make(chan struct{})}
 	quit := make(chan struct{})

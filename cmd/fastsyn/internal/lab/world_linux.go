@@ -205,7 +205,7 @@ func (w *world) within(limit time.Duration, what string, f func() bool) {
 // listen opens a listener of the kernel's on serverPort.
 func (w *world) listen(backlog int) (l *socket) {
 	w.peer(func() (err error) {
-		if l, err = newSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort)); err != nil {
+		if l, err = newSocket(w.ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort)); err != nil {
 			return err
 		}
 		w.sockets, w.kernelListens = append(w.sockets, l), true
@@ -217,7 +217,7 @@ func (w *world) listen(backlog int) (l *socket) {
 // socket opens one of the kernel's, bound to its end of the connection.
 func (w *world) socket() (s *socket) {
 	w.peer(func() (err error) {
-		if s, err = newSocket(w.kernel); err == nil {
+		if s, err = newSocket(w.ctx, w.kernel); err == nil {
 			w.sockets = append(w.sockets, s)
 		}
 		return err

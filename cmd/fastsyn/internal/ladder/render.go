@@ -39,9 +39,11 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// ascii replaces what is beyond ASCII, one character by one.
+// ASCII replaces what is beyond ASCII, one character by one.
+func ASCII(s string) string { return ascii.Replace(s) }
+
 var ascii = strings.NewReplacer(
-	"│", "|", "┊", ":", "─", "-", "▶", ">", "◀", "<", "✕", "X", "╮", ".", "╭", ".", "╯", "'", "╰", "'", "╲", `\`, "╱", "/",
+	"µ", "u", "│", "|", "┊", ":", "─", "-", "▶", ">", "◀", "<", "✕", "X", "╮", ".", "╭", ".", "╯", "'", "╰", "'", "╲", `\`, "╱", "/",
 )
 
 // row is one line.
@@ -62,7 +64,7 @@ func (d *Diagram) Render(st Style) string {
 		b.WriteString(r.text(st) + "\n")
 	}
 	if st.ASCII {
-		return ascii.Replace(b.String())
+		return ASCII(b.String())
 	}
 	return b.String()
 }

@@ -18,15 +18,6 @@ const (
 	hold      // it waits until release
 )
 
-// frame is one that went past a capture point.
-type frame struct {
-	at   time.Time
-	out  bool // sent by the host of the capture point
-	lost bool // it was not delivered
-	data []byte
-	pkt  wire.Packet // decoded; Kind is KindNone for what is malformed
-}
-
 // tap decorates fastsyn's port, of one queue: it records frames where fastsyn sends and
 // receives them, and loses or holds TCP segments as the lab wants. What it holds is copied, and
 // handed on in order by the goroutine that polls the queue.
@@ -112,15 +103,6 @@ func (t *tap) decide(out bool, d []byte) fate {
 	close(t.changed)
 	t.changed = make(chan struct{})
 	return what
-}
-
-// newFrame copies and decodes a frame.
-func newFrame(at time.Time, out bool, d []byte) frame {
-	f := frame{at: at, out: out, data: slices.Clone(d)}
-	if wire.Parse(f.data, false, &f.pkt) != wire.OK {
-		f.pkt.Kind = wire.KindNone
-	}
-	return f
 }
 
 // Info implements dataplane.Port.
