@@ -18,8 +18,7 @@ func (p *play) simultaneous() {
 		w.hold(1)
 		s := w.dial()
 		w.step(2)
-		w.step(2)
-		w.tap.setRule(nil)
+		w.last(2)
 		w.settle(ladder.Established, ladder.Established)
 		w.segments(6)
 		if w.err == nil {

@@ -335,6 +335,16 @@ func (w *world) step(n int) {
 	}
 }
 
+// last is the last step: nothing is held after it.
+func (w *world) last(n int) {
+	w.hold(n)
+	w.observe()
+	if w.err == nil {
+		w.tap.setRule(nil)
+		w.tap.release()
+	}
+}
+
 // counters returns those of fastsyn's engine and of the kernel.
 func (w *world) counters() (c handshake.Counters, k map[string]uint64) {
 	w.worker(func(fw *fastsyn.Worker) error { c = fw.Engine(); return nil })
