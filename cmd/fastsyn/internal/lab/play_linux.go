@@ -56,7 +56,8 @@ func Play(ctx context.Context, name string, opt Options) Result {
 		for _, c := range r.Checks {
 			r.OK = r.OK && c.OK
 		}
-		if !p.busy || ctx.Err() != nil {
+		// What did not come at all is waited for once more: it takes long to be sure.
+		if ctx.Err() != nil || p.err != nil && n > 1 || p.err == nil && !p.busy {
 			break
 		}
 	}
