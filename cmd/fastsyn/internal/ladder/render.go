@@ -204,18 +204,18 @@ func (d *Diagram) arrow(s *Segment) []row {
 			label = w
 		}
 	}
-	if r := []rune(label); len(r) > bodyWidth-7 {
-		label = string(r[:bodyWidth-8]) + "…"
+	if r := []rune(label); len(r) > bodyWidth-8 {
+		label = string(r[:bodyWidth-9]) + "…"
 	}
 	line := bodyWidth - width(label) - 5
 	r := row{color: s.color()}
 	switch {
 	case s.FromServer && s.Lost:
-		r.body = strings.Repeat(" ", 3) + "✕" + strings.Repeat("─", max(0, line-2)) + " " + label + " ──"
+		r.body = strings.Repeat(" ", 3) + "✕" + strings.Repeat("─", max(0, line-3)) + " " + label + " ──"
 	case s.FromServer:
 		r.body = "◀" + strings.Repeat("─", line) + " " + label + " ──"
 	case s.Lost:
-		r.body = "── " + label + " " + strings.Repeat("─", max(0, line-2)) + "✕" + strings.Repeat(" ", 3)
+		r.body = "── " + label + " " + strings.Repeat("─", max(0, line-3)) + "✕" + strings.Repeat(" ", 3)
 	default:
 		r.body = "── " + label + " " + strings.Repeat("─", line) + "▶"
 	}
