@@ -116,7 +116,7 @@ func labName(name string, known []string) error {
 
 func (o *labFlags) play(cmd *cobra.Command, names []string) error {
 	out := cmd.OutOrStdout()
-	style := lab.Style{Color: colorful(out), ASCII: o.ascii}
+	style := lab.Style{Color: isTerminal(out), ASCII: o.ascii}
 	begin := time.Now()
 	r := lab.Report{Schema: lab.Schema, OK: true, Kernel: lab.Kernel(), RTTMS: float64(o.opt.RTT) / float64(time.Millisecond), Scenarios: []lab.Result{}}
 	bad := &errLab{}
@@ -164,10 +164,4 @@ func (o *labFlags) write(out io.Writer, r *lab.Report) (err error) {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(r)
-}
-
-// colorful reports whether out is a terminal whose owner wants colours (no-color.org).
-func colorful(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && lab.Terminal(f)
 }

@@ -34,7 +34,7 @@ func TestLabUsage(t *testing.T) {
 		"lab --rtt 2s":            "--rtt 2s: want 2ms to 500ms",
 		"lab --rtt 0s":            "--rtt 0s",
 		"lab --initial-rto 10ms":  "--initial-rto 10ms: want 50ms to 3s",
-		"lab --intial-rto 100ms":  `did you mean "--initial-rto"?`,
+		"lab --initial-rt 100ms":  `did you mean "--initial-rto"?`,
 		"lab simultaneous --list": "--list lists all",
 	} {
 		code, out, err := fastsynCmd(t, strings.Fields(args)...)

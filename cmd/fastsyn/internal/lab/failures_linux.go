@@ -41,7 +41,7 @@ func (p *play) refused() {
 		w.last(1)
 		var err error
 		if w.err == nil {
-			err = s.outcome(patience)
+			err = s.outcome()
 		}
 		at := time.Now()
 		w.settle(ladder.Closed, ladder.Closed)
@@ -101,7 +101,7 @@ func (p *play) timeoutLinux() {
 		w.observe()
 		var err error
 		if w.err == nil {
-			err = s.outcome(patience)
+			err = s.outcome()
 		}
 		at := time.Now()
 		pic := w.draw()

@@ -41,7 +41,7 @@ func (p *play) accept() {
 		w.last(1)
 		w.settle(ladder.Established, ladder.Established)
 		if w.err == nil {
-			w.fail(s.outcome(patience))
+			w.fail(s.outcome())
 		}
 		q := p.panel(w, w.draw(), "Linux opens, fastsyn listens", "", plain, 0)
 		q.describe(a.last(), w.ss())

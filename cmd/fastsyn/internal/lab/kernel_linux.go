@@ -59,8 +59,8 @@ func (s *socket) connectText(to netip.AddrPort, text string) error {
 }
 
 // outcome waits until connect has ended: nil when the connection is open.
-func (s *socket) outcome(wait time.Duration) error {
-	ready, err := s.poll(unix.POLLOUT, wait)
+func (s *socket) outcome() error {
+	ready, err := s.poll(unix.POLLOUT, patience)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 )
 
@@ -24,9 +23,6 @@ func Play(context.Context, string, Options) Result { return Result{Error: onlyLi
 
 // Kernel is for Linux.
 func Kernel() string { return "" }
-
-// Terminal is for Linux.
-func Terminal(*os.File) bool { return false }
 
 // Prepare says that this is not Linux.
 func Prepare(context.Context) (bool, int, error) { return false, 0, onlyLinux() }

@@ -208,13 +208,6 @@ func (p *play) observed(w *world, pic *picture) {
 	w.seen = nil
 }
 
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
-}
-
 // arithmetic checks that what answers a SYN acknowledges its number plus one, and the text that
 // came with it if any.
 func (p *play) arithmetic(pic *picture) {

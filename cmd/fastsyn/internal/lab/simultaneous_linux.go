@@ -22,7 +22,7 @@ func (p *play) simultaneous() {
 		w.settle(ladder.Established, ladder.Established)
 		w.segments(6)
 		if w.err == nil {
-			w.fail(s.outcome(patience))
+			w.fail(s.outcome())
 		}
 		q := p.panel(w, w.draw(), "fastsyn and Linux open to each other", "", "SYN> SYN< SYN-ACK> SYN-ACK< ACK> ACK<", 0)
 		q.describe(a.last(), w.ss())

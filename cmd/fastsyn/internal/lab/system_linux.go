@@ -26,12 +26,6 @@ func Kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// Terminal reports whether f is one.
-func Terminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
-
 // Prepare makes sure that labs can be made here. As an ordinary user it runs this program again, with
 // the same arguments, as root of a user namespace (user_namespaces(7)), whose network namespaces
 // touch nothing of the machine's; then it returns true and the exit code of that.

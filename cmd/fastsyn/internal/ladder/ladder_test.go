@@ -166,14 +166,20 @@ func TestTrack(t *testing.T) {
 		"client resets":       {then(to(6, 1, rst|ack, 101, 301, 0)), Closed, Closed},
 		"client closes":       {then(to(6, 1, fin|ack, 101, 301, 0)), FinWait1, CloseWait},
 		"and is acknowledged": {then(to(6, 1, fin|ack, 101, 301, 0), from(8, 1, ack, 301, 102, 0)), FinWait2, CloseWait},
-		"both in turn": {then(to(6, 1, fin|ack, 101, 301, 0), from(8, 1, ack, 301, 102, 0), from(10, 1, fin|ack, 301, 102, 0), to(12, 1, ack, 102, 302, 0)),
-			TimeWait, Closed},
+		"both in turn": {
+			then(to(6, 1, fin|ack, 101, 301, 0), from(8, 1, ack, 301, 102, 0), from(10, 1, fin|ack, 301, 102, 0), to(12, 1, ack, 102, 302, 0)),
+			TimeWait, Closed,
+		},
 		"both in three": {then(from(6, 1, fin|ack, 301, 101, 0), to(8, 1, fin|ack, 101, 302, 0), from(10, 1, ack, 302, 102, 0)), Closed, TimeWait},
 		"both at once":  {then(to(6, 3, fin|ack, 101, 301, 0), from(7, 3, fin|ack, 301, 101, 0)), Closing, Closing},
-		"and acknowledged": {then(to(6, 3, fin|ack, 101, 301, 0), from(7, 3, fin|ack, 301, 101, 0), to(11, 2, ack, 102, 302, 0), from(12, 2, ack, 302, 102, 0)),
-			TimeWait, TimeWait},
-		"Fast Open": {[]Segment{to(0, 1, syn, 100, 0, 29), from(2, 1, synAck, 300, 130, 0), from(3, 1, psh|ack, 301, 130, 27), to(6, 1, ack, 130, 301, 0)},
-			Established, Established},
+		"and acknowledged": {
+			then(to(6, 3, fin|ack, 101, 301, 0), from(7, 3, fin|ack, 301, 101, 0), to(11, 2, ack, 102, 302, 0), from(12, 2, ack, 302, 102, 0)),
+			TimeWait, TimeWait,
+		},
+		"Fast Open": {
+			[]Segment{to(0, 1, syn, 100, 0, 29), from(2, 1, synAck, 300, 130, 0), from(3, 1, psh|ack, 301, 130, 27), to(6, 1, ack, 130, 301, 0)},
+			Established, Established,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := diagram(Closed, Listen, c.segs...)
@@ -203,8 +209,10 @@ func TestTrack(t *testing.T) {
 func TestRemarks(t *testing.T) {
 	for name, want := range map[string][]string{
 		"handshake": {"wants to connect; it numbers its bytes from C = 100", "agrees: it has C, expects C+1 next, and begins at S = 300", "confirms: it has S and expects S+1 next; the connection is open"},
-		"loss": {"dropped where it arrives", "the same SYN again, 1.00 s after the last", "agrees", "confirms", "9 bytes of text; it is lost", "lost on the way",
-			"the same text again, 999.9 ms", "what lies behind the hole: sack {C+20:C+30}, sack {C+40:C+50}"},
+		"loss": {
+			"dropped where it arrives", "the same SYN again, 1.00 s after the last", "agrees", "confirms", "9 bytes of text; it is lost", "lost on the way",
+			"the same text again, 999.9 ms", "what lies behind the hole: sack {C+20:C+30}, sack {C+40:C+50}",
+		},
 		"crossing": {"wants to connect", "wants to connect", "acknowledges the SYN that crossed", "acknowledges the SYN that crossed", "1448 bytes", "1448 bytes"},
 		"refused":  {"wants to connect", "refuses: there is nobody at this port; what it refuses is the SYN with number C"},
 	} {
