@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastsyn/fastsyn/dataplane"
-	_ "github.com/fastsyn/fastsyn/dataplane/loop"
+	"github.com/fastsyn/fastsyn/dataplane/loop"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
 )
 
@@ -103,4 +103,7 @@ func TestTap(t *testing.T) {
 		{false, false, 14},
 	}, all, "sent when fastsyn sent it, received when fastsyn has it")
 	require.NoError(t, near.Err())
+	c, err := loop.Audit(b)
+	require.NoError(t, err)
+	require.Zero(t, c.Lent+c.Wire, "all frames are home")
 }

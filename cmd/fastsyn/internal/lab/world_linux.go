@@ -353,6 +353,6 @@ func (w *world) counters() (c handshake.Counters, k map[string]uint64) {
 
 // ss is what the kernel says of its end of the connection.
 func (w *world) ss() (text string) {
-	w.peer(func() (err error) { text, err = socketStatistics(w.kernel.Port()); return err })
+	w.peer(func() (err error) { text, err = socketStatistics(w.kernel.Port(), w.fast.Port()); return err })
 	return text
 }
