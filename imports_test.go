@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "internal/ethtool", "internal/sysfs", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/lab", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},
@@ -88,6 +88,10 @@ var mayImport = map[string][]string{
 	"cmd/fastsyn/internal/metrics": {"bench", "dataplane/worker"},
 	"cmd/fastsyn/internal/screen":  {"bench", "handshake"},
 
+	// Plays the scenarios of the handshake, with both ends, and draws them.
+	"cmd/fastsyn/internal/lab":    {".", "cmd/fastsyn/internal/ladder", "dataplane", "dataplane/netlab", "dataplane/trace", "dataplane/wire", "handshake"},
+	"cmd/fastsyn/internal/ladder": {"dataplane/wire"},
+
 	// Plays segment scripts against a worker on the loop wire, as its tests do against the kernel.
 	"cmd/fastsyn/internal/script": {"cookie", "dataplane", "dataplane/flow", "dataplane/loop", "dataplane/wire", "dataplane/worker", "handshake"},
 }
@@ -100,6 +104,7 @@ var mayUse = map[string][]string{
 	"cmd/fastsyn":                  {"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/gopacket/gopacket", "github.com/pires/go-proxyproto"}, // pcapgo: trace reads captures
 	"cmd/fastsyn/internal/metrics": {"github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"cmd/fastsyn/internal/screen":  {"golang.org/x/term"},
+	"cmd/fastsyn/internal/lab":     {"github.com/gopacket/gopacket"}, // pcapgo: --pcap
 	"dataplane/dptest":             {"github.com/gopacket/gopacket", "github.com/stretchr/testify"},
 	"dataplane/impair":             {"github.com/gopacket/gopacket"}, // pcapgo: capture files
 }

@@ -47,7 +47,7 @@ func openLimiter(r *Report) string {
 	if s := rings(r, h.Attempted); s != "" {
 		return s
 	}
-	for _, cause := range []string{backlog(r, h.Attempted), repeats(r), ports(r)} {
+	for _, cause := range []string{backlog(r, h.Attempted), repetition(r), ports(r)} {
 		if cause != "" {
 			return cause
 		}

@@ -105,8 +105,8 @@ func (p *repeats) String() string {
 	return strings.Join(out, ", ")
 }
 
-// repeats names the reason why more than one in manyLost SYNs was sent again, with what the latencies say of it.
-func repeats(r *Report) string {
+// repetition names the reason why more than one in manyLost SYNs was sent again, with what the latencies say of it.
+func repetition(r *Report) string {
 	h := &r.Handshakes
 	if r.Retransmissions.SYN <= h.Attempted/manyLost {
 		return ""

@@ -49,7 +49,7 @@ would reset connections that it knows nothing of.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newBench(), newReport(), newCompare(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newVersion())
+	root.AddCommand(newBench(), newReport(), newCompare(), newServe(), profiled(newReflect()), newTrace(), newCookie(), newRSS(), newHugepages(), newDevices(), newDoctor(), newLab(), newVersion())
 	return root
 }
 
@@ -68,6 +68,10 @@ var errInvalid = errors.New("the report is invalid")
 func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	var exit errExit
+	if errors.As(err, &exit) {
+		return int(exit)
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)
 	var usage *usageError

@@ -4,32 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fastsyn/fastsyn/dataplane/netlab"
 )
 
-// canNetNS tries: it makes a network namespace on a thread of its own, which
-// dies with it.
+// canNetNS tries.
 var canNetNS = sync.OnceValue(func() error {
-	if _, err := LookTool("ip"); err != nil {
-		return err
-	}
 	if err := isRoot(); err != nil {
 		return err // ip netns writes below /run
 	}
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		result <- unix.Unshare(unix.CLONE_NEWNET)
-	}()
-	if err := <-result; err != nil {
-		return fmt.Errorf("unshare(CLONE_NEWNET): %w", err)
-	}
-	return nil
+	return netlab.Available()
 })
 
 // canRaw tries to open a packet socket.

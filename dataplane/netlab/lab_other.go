@@ -35,3 +35,6 @@ func RemoveStale() error { return onlyLinux() }
 
 // IP is for Linux.
 func IP(...string) error { return onlyLinux() }
+
+// Available says that this is not Linux.
+func Available() error { return onlyLinux() }

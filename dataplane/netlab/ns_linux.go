@@ -166,3 +166,20 @@ func IP(args ...string) error {
 	}
 	return nil
 }
+
+// Available reports why this process cannot make labs, nil if it can: it tries, on a thread of its
+// own that ends with what it has made.
+func Available() error {
+	if _, err := LookTool("ip"); err != nil {
+		return fmt.Errorf("netlab: %w (apt install iproute2)", err)
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		result <- unix.Unshare(unix.CLONE_NEWNET)
+	}()
+	if err := <-result; err != nil {
+		return fmt.Errorf("netlab: unshare(CLONE_NEWNET): %w", err)
+	}
+	return nil
+}

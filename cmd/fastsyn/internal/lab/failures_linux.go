@@ -22,7 +22,7 @@ func (p *play) refused() {
 		w.stepwise()
 		w.connect(a, "")
 		w.step(1)
-		w.step(1)
+		w.last(1)
 		w.until("the attempt has ended", func() bool { why, _ := a.end(); return why != 0 })
 		w.settle(ladder.Closed, ladder.Closed)
 		pic := w.draw()
@@ -38,10 +38,10 @@ func (p *play) refused() {
 		w.stepwise()
 		s := w.dial()
 		w.step(1)
-		w.step(1)
+		w.last(1)
 		var err error
 		if w.err == nil {
-			err = s.outcome(patience)
+			err = s.outcome()
 		}
 		at := time.Now()
 		w.settle(ladder.Closed, ladder.Closed)
@@ -101,7 +101,7 @@ func (p *play) timeoutLinux() {
 		w.observe()
 		var err error
 		if w.err == nil {
-			err = s.outcome(patience)
+			err = s.outcome()
 		}
 		at := time.Now()
 		pic := w.draw()

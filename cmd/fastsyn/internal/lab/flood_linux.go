@@ -100,7 +100,7 @@ func (p *play) besieged(d defence) {
 		var at time.Time
 		if d.served {
 			if w.err == nil {
-				w.fail(s.outcome(patience))
+				w.fail(s.outcome())
 			}
 			at = time.Now()
 			outcome = fmt.Sprintf("Linux: connect() = 0 after %s", took(at.Sub(begin)))

@@ -18,7 +18,7 @@ func (p *play) open() {
 		w.connect(a, "")
 		w.step(1)
 		w.step(1)
-		w.step(1)
+		w.last(1)
 		w.settle(ladder.Established, ladder.Established)
 		w.accept(l)
 		q := p.panel(w, w.draw(), "fastsyn opens, Linux listens", "", plain, 0)
@@ -38,10 +38,10 @@ func (p *play) accept() {
 		s := w.dial()
 		w.step(1)
 		w.step(1)
-		w.step(1)
+		w.last(1)
 		w.settle(ladder.Established, ladder.Established)
 		if w.err == nil {
-			w.fail(s.outcome(patience))
+			w.fail(s.outcome())
 		}
 		q := p.panel(w, w.draw(), "Linux opens, fastsyn listens", "", plain, 0)
 		q.describe(a.last(), w.ss())

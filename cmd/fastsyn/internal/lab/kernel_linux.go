@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,8 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is one of the kernel's, opened in the peer's namespace. It never blocks.
-type socket struct{ fd int }
+// socket is one of the kernel's, opened in the peer's namespace. What waits for it ends with ctx.
+type socket struct {
+	ctx context.Context
+	fd  int
+}
 
 // patience bounds the wait for what must come, on a machine that may stop for seconds.
 const patience = 20 * time.Second
@@ -20,12 +24,12 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 // newSocket opens one in the namespace of the calling thread, bound to at.
-func newSocket(at netip.AddrPort) (*socket, error) {
+func newSocket(ctx context.Context, at netip.AddrPort) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	s := &socket{fd}
+	s := &socket{ctx, fd}
 	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)); err != nil {
 		s.close()
@@ -55,8 +59,8 @@ func (s *socket) connectText(to netip.AddrPort, text string) error {
 }
 
 // outcome waits until connect has ended: nil when the connection is open.
-func (s *socket) outcome(wait time.Duration) error {
-	ready, err := s.poll(unix.POLLOUT, wait)
+func (s *socket) outcome() error {
+	ready, err := s.poll(unix.POLLOUT, patience)
 	if err != nil {
 		return err
 	}
@@ -75,11 +79,17 @@ var errPending = errors.New("still connecting")
 
 // poll waits for one of events, or an error.
 func (s *socket) poll(events int16, wait time.Duration) (bool, error) {
+	const slice = 50 * time.Millisecond // how soon the end of ctx is noticed
 	p := []unix.PollFd{{Fd: int32(s.fd), Events: events}}
 	for end := time.Now().Add(wait); ; {
-		n, err := unix.Poll(p, int(max(0, time.Until(end)).Milliseconds()))
-		if !errors.Is(err, unix.EINTR) {
+		left := max(0, time.Until(end))
+		n, err := unix.Poll(p, int(min(left, slice).Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil || n > 0 || left == 0:
 			return n > 0, err
+		case s.ctx.Err() != nil:
+			return false, s.ctx.Err()
 		}
 	}
 }
@@ -101,7 +111,7 @@ func (s *socket) accept(wait time.Duration) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
-	return &socket{fd}, nil
+	return &socket{s.ctx, fd}, nil
 }
 
 // read waits for n bytes of text.

@@ -101,7 +101,7 @@ const (
 )
 
 // visits checks when the response was there, and what the SYNs carried.
-func (p *play) visits(w *world, pic *picture, second bool) {
+func (p *play) visits(pic *picture, second bool) {
 	segs := pic.segments()
 	if len(segs) < 4 {
 		p.check(false, "a handshake, a request and a response", "%s", pic.shape())
@@ -146,7 +146,7 @@ func (p *play) fastOpenClient() {
 			pic := w.draw()
 			q := p.panel(w, pic, title, []string{firstVisit, secondVisit}[i], "", 0)
 			q.describe(a.last(), w.ss())
-			p.visits(w, pic, i == 1)
+			p.visits(pic, i == 1)
 		}
 		wait()
 		c, k := w.counters()
@@ -165,7 +165,7 @@ func (p *play) fastOpenServer() {
 				w.fail(s.connectText(w.fast, request))
 			}
 			if w.err == nil && i == 0 { // without a cookie the text is not taken: it follows the handshake
-				w.fail(errors.Join(s.outcome(patience), s.write(request)))
+				w.fail(errors.Join(s.outcome(), s.write(request)))
 			}
 			if w.err == nil {
 				_, err := s.read(len(response), patience)
@@ -175,7 +175,7 @@ func (p *play) fastOpenServer() {
 			pic := w.draw()
 			q := p.panel(w, pic, title, "", "", 0)
 			q.describe(a.last(), w.ss())
-			p.visits(w, pic, i == 1)
+			p.visits(pic, i == 1)
 		}
 		c, k := w.counters()
 		equal(p, "fastsyn counts one cookie given and one text accepted", fmt.Sprint(c.FastOpen.Requests, c.FastOpen.Accepted), "1 1")

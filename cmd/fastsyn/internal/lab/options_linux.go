@@ -200,7 +200,7 @@ func (p *play) sack() {
 			var hole wire.Seq
 			lost := false
 			w.tap.setRule(func(out bool, q *wire.Packet) fate {
-				if out && !lost && q.Seg.Len > 0 && q.Seg.Seq == wire.Seq(a.last().ISS)+1+segment {
+				if out && !lost && q.Seg.Len > 0 && q.Seg.Seq == a.last().ISS+1+segment {
 					lost, hole = true, q.Seg.Seq
 					return lose
 				}

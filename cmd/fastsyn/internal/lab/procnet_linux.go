@@ -104,13 +104,13 @@ func kernelCounters() (map[string]uint64, error) {
 	return m, nil
 }
 
-// socketStatistics is what ss says of the connection at a local port of the calling thread's namespace.
-func socketStatistics(port uint16) (string, error) {
+// socketStatistics is what ss says of the connection between two ports, in the calling thread's namespace.
+func socketStatistics(local, remote uint16) (string, error) {
 	ss, err := netlab.LookTool("ss")
 	if err != nil {
 		return "", fmt.Errorf("%w; it comes with ip (apt install iproute2)", err)
 	}
-	out, err := exec.Command(ss, "-tinoH", "sport", "=", ":"+strconv.Itoa(int(port))).CombinedOutput()
+	out, err := exec.Command(ss, "-tinoH", "sport", "=", ":"+strconv.Itoa(int(local)), "and", "dport", "=", ":"+strconv.Itoa(int(remote))).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("ss: %w: %s", err, out)
 	}

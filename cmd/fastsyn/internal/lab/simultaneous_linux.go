@@ -18,12 +18,11 @@ func (p *play) simultaneous() {
 		w.hold(1)
 		s := w.dial()
 		w.step(2)
-		w.step(2)
-		w.tap.setRule(nil)
+		w.last(2)
 		w.settle(ladder.Established, ladder.Established)
 		w.segments(6)
 		if w.err == nil {
-			w.fail(s.outcome(patience))
+			w.fail(s.outcome())
 		}
 		q := p.panel(w, w.draw(), "fastsyn and Linux open to each other", "", "SYN> SYN< SYN-ACK> SYN-ACK< ACK> ACK<", 0)
 		q.describe(a.last(), w.ss())

@@ -18,9 +18,8 @@ type sniffer struct {
 	done chan struct{}
 	stop func() // ends the capture
 
-	mu      sync.Mutex
-	frames  []frame
-	changed chan struct{} // closed and replaced when frames grow
+	mu     sync.Mutex
+	frames []frame
 }
 
 // sniffBuffer has room for all frames of a scenario, so that none is lost when we are slow.
@@ -41,14 +40,17 @@ func newSniffer(iface string) (*sniffer, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, sniffBuffer),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: i.Index}),
 	)
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("capture at %s: %w", iface, err)
 	}
-	s := &sniffer{fd: fd, done: make(chan struct{}), changed: make(chan struct{})}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, sniffBuffer) != nil {
+		// Without root's rights over the machine there is less, which does for what is sent here.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, sniffBuffer)
+	}
+	s := &sniffer{fd: fd, done: make(chan struct{})}
 	quit := make(chan struct{})
 	go s.run(quit)
 	s.stop = sync.OnceFunc(func() { close(quit); <-s.done; _ = unix.Close(fd) })
@@ -83,14 +85,12 @@ func (s *sniffer) run(quit <-chan struct{}) {
 		f := newFrame(at, ok && ll.Pkttype == unix.PACKET_OUTGOING, buf[:n])
 		s.mu.Lock()
 		s.frames = append(s.frames, f)
-		close(s.changed)
-		s.changed = make(chan struct{})
 		s.mu.Unlock()
 	}
 }
 
-func (s *sniffer) snapshot() ([]frame, <-chan struct{}) {
+func (s *sniffer) snapshot() []frame {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.frames), s.changed
+	return slices.Clone(s.frames)
 }

@@ -31,9 +31,14 @@ type writer struct {
 }
 
 func (w *writer) printf(format string, args ...any) {
-	if w.err == nil {
-		_, w.err = fmt.Fprintf(w.w, format, args...)
+	if w.err != nil {
+		return
 	}
+	text := fmt.Sprintf(format, args...)
+	if w.st.ASCII {
+		text = ladder.ASCII(text)
+	}
+	_, w.err = io.WriteString(w.w, text)
 }
 
 func (w *writer) paint(color, s string) string {
@@ -78,10 +83,7 @@ func (w *writer) frame(l TraceLine) {
 // WriteText writes the result as a person reads it.
 func (r *Result) WriteText(out io.Writer, st Style) error {
 	w := &writer{w: out, st: st}
-	rule := "─"
-	if st.ASCII {
-		rule = "-"
-	}
+	const rule = "─"
 	head := fmt.Sprintf("%s%s %s ", rule, rule, r.Name)
 	w.printf("%s%s\n", w.paint(bold, head), w.paint(dim, strings.Repeat(rule, max(2, ladder.Width-utf8.RuneCountInString(head)))))
 	w.paragraph("", "", r.Title+" (chapter: "+r.Section+")", bold)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/fastsyn/fastsyn"
@@ -205,7 +204,7 @@ func (w *world) within(limit time.Duration, what string, f func() bool) {
 // listen opens a listener of the kernel's on serverPort.
 func (w *world) listen(backlog int) (l *socket) {
 	w.peer(func() (err error) {
-		if l, err = newSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort)); err != nil {
+		if l, err = newSocket(w.ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort)); err != nil {
 			return err
 		}
 		w.sockets, w.kernelListens = append(w.sockets, l), true
@@ -217,7 +216,7 @@ func (w *world) listen(backlog int) (l *socket) {
 // socket opens one of the kernel's, bound to its end of the connection.
 func (w *world) socket() (s *socket) {
 	w.peer(func() (err error) {
-		if s, err = newSocket(w.kernel); err == nil {
+		if s, err = newSocket(w.ctx, w.kernel); err == nil {
 			w.sockets = append(w.sockets, s)
 		}
 		return err
@@ -335,6 +334,16 @@ func (w *world) step(n int) {
 	}
 }
 
+// last is the last step: nothing is held after it.
+func (w *world) last(n int) {
+	w.hold(n)
+	w.observe()
+	if w.err == nil {
+		w.tap.setRule(nil)
+		w.tap.release()
+	}
+}
+
 // counters returns those of fastsyn's engine and of the kernel.
 func (w *world) counters() (c handshake.Counters, k map[string]uint64) {
 	w.worker(func(fw *fastsyn.Worker) error { c = fw.Engine(); return nil })
@@ -344,46 +353,6 @@ func (w *world) counters() (c handshake.Counters, k map[string]uint64) {
 
 // ss is what the kernel says of its end of the connection.
 func (w *world) ss() (text string) {
-	w.peer(func() (err error) { text, err = socketStatistics(w.kernel.Port()); return err })
+	w.peer(func() (err error) { text, err = socketStatistics(w.kernel.Port(), w.fast.Port()); return err })
 	return text
-}
-
-// captures waits until both captures agree, so that nothing is on its way, and returns them: for
-// each TCP frame at fastsyn's end the one at the kernel's, nil if it was lost before.
-func (w *world) captures() (fast []frame, kernel []*frame) {
-	w.until("both captures have the same frames", func() bool {
-		fast = slices.DeleteFunc(w.tap.snapshot(), notTCP)
-		all, _ := w.sniff.snapshot()
-		var ok bool
-		kernel, ok = match(fast, slices.DeleteFunc(all, notTCP))
-		return ok
-	})
-	return fast, kernel
-}
-
-func notTCP(f frame) bool { return f.pkt.Kind != wire.KindTCP }
-
-// match finds the frames of one end among those of the other, and reports whether none is left over.
-func match(fast, kernel []frame) ([]*frame, bool) {
-	byText := map[string][]*frame{}
-	for i := range kernel {
-		k := string(kernel[i].data)
-		byText[k] = append(byText[k], &kernel[i])
-	}
-	out, left := make([]*frame, len(fast)), len(kernel)
-	for i := range fast {
-		f := &fast[i]
-		if f.out && f.lost {
-			continue
-		}
-		k := string(f.data)
-		j := slices.IndexFunc(byText[k], func(g *frame) bool { return g.out != f.out })
-		if j < 0 {
-			return nil, false
-		}
-		out[i] = byText[k][j]
-		byText[k] = slices.Delete(byText[k], j, j+1)
-		left--
-	}
-	return out, left == 0
 }

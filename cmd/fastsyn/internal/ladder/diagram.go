@@ -77,8 +77,15 @@ func (s *Segment) Name() string {
 		f    wire.Flags
 		name string
 	}{
-		{wire.FlagSYN, "SYN"}, {wire.FlagFIN, "FIN"}, {wire.FlagRST, "RST"}, {wire.FlagPSH, "PSH"}, {wire.FlagURG, "URG"}, {wire.FlagACK, "ACK"},
-		{wire.FlagECE, "+ECE"}, {wire.FlagCWR, "+CWR"}, {wire.FlagAE, "+AE"},
+		{wire.FlagSYN, "SYN"},
+		{wire.FlagFIN, "FIN"},
+		{wire.FlagRST, "RST"},
+		{wire.FlagPSH, "PSH"},
+		{wire.FlagURG, "URG"},
+		{wire.FlagACK, "ACK"},
+		{wire.FlagECE, "+ECE"},
+		{wire.FlagCWR, "+CWR"},
+		{wire.FlagAE, "+AE"},
 	} {
 		if s.Flags&f.f == 0 {
 			continue

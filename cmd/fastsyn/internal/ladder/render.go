@@ -39,9 +39,11 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// ascii replaces what is beyond ASCII, one character by one.
+// ASCII replaces what is beyond ASCII, one character by one.
+func ASCII(s string) string { return ascii.Replace(s) }
+
 var ascii = strings.NewReplacer(
-	"│", "|", "┊", ":", "─", "-", "▶", ">", "◀", "<", "✕", "X", "╮", ".", "╭", ".", "╯", "'", "╰", "'", "╲", `\`, "╱", "/",
+	"µ", "u", "│", "|", "┊", ":", "─", "-", "▶", ">", "◀", "<", "✕", "X", "╮", ".", "╭", ".", "╯", "'", "╰", "'", "╲", `\`, "╱", "/", "…", "~",
 )
 
 // row is one line.
@@ -62,7 +64,7 @@ func (d *Diagram) Render(st Style) string {
 		b.WriteString(r.text(st) + "\n")
 	}
 	if st.ASCII {
-		return ascii.Replace(b.String())
+		return ASCII(b.String())
 	}
 	return b.String()
 }
@@ -202,15 +204,18 @@ func (d *Diagram) arrow(s *Segment) []row {
 			label = w
 		}
 	}
-	line := max(2, bodyWidth-width(label)-5)
+	if r := []rune(label); len(r) > bodyWidth-8 {
+		label = string(r[:bodyWidth-9]) + "…"
+	}
+	line := bodyWidth - width(label) - 5
 	r := row{color: s.color()}
 	switch {
 	case s.FromServer && s.Lost:
-		r.body = strings.Repeat(" ", 3) + "✕" + strings.Repeat("─", max(2, line-2)) + " " + label + " ──"
+		r.body = strings.Repeat(" ", 3) + "✕" + strings.Repeat("─", max(0, line-3)) + " " + label + " ──"
 	case s.FromServer:
 		r.body = "◀" + strings.Repeat("─", line) + " " + label + " ──"
 	case s.Lost:
-		r.body = "── " + label + " " + strings.Repeat("─", max(2, line-2)) + "✕" + strings.Repeat(" ", 3)
+		r.body = "── " + label + " " + strings.Repeat("─", max(0, line-3)) + "✕" + strings.Repeat(" ", 3)
 	default:
 		r.body = "── " + label + " " + strings.Repeat("─", line) + "▶"
 	}
@@ -262,7 +267,7 @@ func (d *Diagram) cross(a, b *Segment) []row {
 		a, b = b, a
 	}
 	la, lb := d.label(a), d.label(b)
-	top := row{body: "─ " + la + " " + strings.Repeat("─", half-width(la)-5+1) + "╮  ╭" + strings.Repeat("─", half-width(lb)-5+1) + " " + lb + " ─"}
+	top := row{body: "─ " + la + " " + strings.Repeat("─", half-width(la)-5) + "╮  ╭" + strings.Repeat("─", half-width(lb)-5) + " " + lb + " ─"}
 	bottom := row{body: "◀" + strings.Repeat("─", half-3) + "╯  ╰" + strings.Repeat("─", half-3) + "▶"}
 	d.ends(&top, a, true, false)
 	d.ends(&top, b, true, false)

@@ -18,15 +18,6 @@ const (
 	hold      // it waits until release
 )
 
-// frame is one that went past a capture point.
-type frame struct {
-	at   time.Time
-	out  bool // sent by the host of the capture point
-	lost bool // it was not delivered
-	data []byte
-	pkt  wire.Packet // decoded; Kind is KindNone for what is malformed
-}
-
 // tap decorates fastsyn's port, of one queue: it records frames where fastsyn sends and
 // receives them, and loses or holds TCP segments as the lab wants. What it holds is copied, and
 // handed on in order by the goroutine that polls the queue.
@@ -34,12 +25,11 @@ type tap struct {
 	inner dataplane.Port
 	q     tapQueue
 
-	mu      sync.Mutex
-	frames  []frame
-	rule    func(out bool, p *wire.Packet) fate // nil: pass
-	held    []frame
-	ready   [2][][]byte   // released and not handed on: received, sent
-	changed chan struct{} // closed and replaced when frames or held grow
+	mu     sync.Mutex
+	frames []frame
+	rule   func(out bool, p *wire.Packet) fate // nil: pass
+	held   []frame
+	ready  [2][][]byte // released and not handed on: received, sent
 }
 
 var (
@@ -49,7 +39,7 @@ var (
 )
 
 func newTap(inner dataplane.Port) *tap {
-	t := &tap{inner: inner, changed: make(chan struct{})}
+	t := &tap{inner: inner}
 	t.q = tapQueue{t: t, inner: inner.Queue(0), in: dataplane.NewBatch(), out: dataplane.NewBatch(), drop: dataplane.NewBatch()}
 	return t
 }
@@ -61,26 +51,22 @@ func (t *tap) setRule(f func(out bool, p *wire.Packet) fate) {
 	t.rule = f
 }
 
-// release hands on all frames that are held and returns how many.
-func (t *tap) release() int {
+// release hands on all frames that are held.
+func (t *tap) release() {
 	t.mu.Lock()
-	n := len(t.held)
 	for _, f := range t.held {
 		t.ready[index(f.out)] = append(t.ready[index(f.out)], f.data)
 	}
 	t.held = nil
 	t.mu.Unlock()
 	t.q.Wake()
-	return n
 }
 
-// look calls f with what was recorded and what is held, and returns a channel that is closed when
-// there is more.
-func (t *tap) look(f func(frames, held []frame)) <-chan struct{} {
+// look calls f with what was recorded and what is held.
+func (t *tap) look(f func(frames, held []frame)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f(t.frames, t.held)
-	return t.changed
 }
 
 func (t *tap) snapshot() (frames []frame) {
@@ -109,18 +95,7 @@ func (t *tap) decide(out bool, d []byte) fate {
 		f.lost = what == lose
 		t.frames = append(t.frames, f)
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
 	return what
-}
-
-// newFrame copies and decodes a frame.
-func newFrame(at time.Time, out bool, d []byte) frame {
-	f := frame{at: at, out: out, data: slices.Clone(d)}
-	if wire.Parse(f.data, false, &f.pkt) != wire.OK {
-		f.pkt.Kind = wire.KindNone
-	}
-	return f
 }
 
 // Info implements dataplane.Port.
@@ -205,8 +180,6 @@ func (q *tapQueue) deliver(b *dataplane.Batch) int {
 		b.Data[i] = append(b.Data[i], frames[i]...)
 		q.t.frames = append(q.t.frames, newFrame(time.Now(), false, frames[i]))
 	}
-	close(q.t.changed)
-	q.t.changed = make(chan struct{})
 	return n
 }
 
