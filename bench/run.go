@@ -382,7 +382,7 @@ func (r *run) timeWait(c *fastsyn.Config) {
 }
 
 func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
-	picker, err := newPicker(info)
+	picker, err := newPicker(info, r.cfg.portRanges...)
 	if err != nil {
 		return err
 	}
@@ -412,18 +412,21 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 
 func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 	var picker *rss.Picker
-	if info.Queues > 1 {
+	if info.Queues > 1 || r.cfg.Ports != "" {
 		var err error
-		if picker, err = newPicker(info); err != nil {
+		if picker, err = newPicker(info, r.cfg.portRanges...); err != nil {
 			return err
 		}
 	}
-	base, mask, err := spoofRange(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	from, err := invented(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
 	if err != nil {
 		return err
 	}
 	for i := range r.cfg.Workers {
-		f := newFlood(r.job, i, base, mask, picker, r.cfg.Seed)
+		if picker != nil && portsFor(picker, from, r.job.remote, r.job.port, i) == 0 {
+			return noPorts(r.job.remote, i)
+		}
+		f := newFlood(r.job, i, from, picker, r.cfg.Seed)
 		f.shape = r.shape
 		r.gens = append(r.gens, f)
 	}
