@@ -97,7 +97,7 @@ func (c *Config) spoofedPool() error {
 	return nil
 }
 
-// spoofPrefix is the first pool of the family, shortened to the sources that a flood uses (spoofRange); invalid if there is none.
+// spoofPrefix is the first pool of the family, shortened to the sources that a flood uses; invalid if there is none.
 func spoofPrefix(pools []string, v4 bool) netip.Prefix {
 	for _, s := range pools {
 		if p, err := netip.ParsePrefix(s); err == nil && p.Addr().Is4() == v4 {
@@ -175,7 +175,8 @@ func (r *run) makeMixed(c *fastsyn.Config, info dataplane.Info) error {
 	r.gens = nil
 	j := &job{cfg: r.cfg, workers: r.job.workers, remote: r.job.remote, port: r.job.port, portName: r.job.portName, fail: r.job.fail}
 	j.cfg.plan, j.cfg.Count, j.cfg.Duration, j.cfg.Concurrency = constant(r.cfg.FloodRate), 0, 0, floodRing/8*r.cfg.Workers
-	floods, err := r.newFloods(j, info)
+	c.RawAddrs = spoofPrefix(r.cfg.Pools, r.job.remote.Is4())
+	floods, err := r.newFloods(j, info, []string{c.RawAddrs.String()})
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,6 @@ func (r *run) makeMixed(c *fastsyn.Config, info dataplane.Info) error {
 	}
 	c.Source = func(i int) fastsyn.Source { return r.gens[i].(*mixed) }
 	c.Raw = func(i int) fastsyn.Raw { return r.gens[i].(*mixed).flood }
-	c.RawAddrs = spoofPrefix(r.cfg.Pools, r.job.remote.Is4())
 	return nil
 }
 

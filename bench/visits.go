@@ -173,8 +173,9 @@ func (r *run) makeVisitors(c *fastsyn.Config, info dataplane.Info) error {
 		return err
 	}
 	c.Engine.FastOpenCache = 16 // one address of ours, one of the server's
+	first := sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
 	for i := range r.cfg.Workers {
-		t, err := newTuples(picker, sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)[:1], r.job.remote, r.job.port, i, r.cfg.Seed)
+		t, err := newTuples(picker, first.one(), r.job.remote, r.job.port, i, r.cfg.Seed)
 		if err != nil {
 			return err
 		}
