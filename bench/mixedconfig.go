@@ -64,7 +64,7 @@ func (c *Config) mixedSettings() error {
 		for _, f := range []struct {
 			name  string
 			given bool
-		}{{"max-half-open", c.MaxHalfOpen != 0}, {"evict-oldest", c.EvictOldest}, {"syn-limit", c.SYNLimit != ""}, {"source-limit", c.SourceLimit != ""}} {
+		}{{"evict-oldest", c.EvictOldest}, {"syn-limit", c.SYNLimit != ""}, {"source-limit", c.SourceLimit != ""}} {
 			if f.given {
 				return flagError(f.name, "", "it is a setting of our own server, and with --connect the server is another", "give it to that one: fastsyn serve has it too")
 			}

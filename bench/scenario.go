@@ -147,7 +147,7 @@ any answer failed. --count 256 by default.`,
 			name: ScenarioFastOpen, help: `visits in rounds: a first one that asks for a Fast Open cookie, a repeat one
 with text on the SYN, an ordinary one; how soon does the answer begin? Our
 own server or, with --connect, any that answers what comes (echo, HTTP).`,
-			closes: []string{CloseFIN}, close: CloseFIN, cookies: "pressure", window: DefaultVisits, noun: "visits",
+			closes: []string{CloseFIN}, close: CloseFIN, cookies: "pressure", window: DefaultVisits, noun: "visits", done: "visits",
 			refusesText: "text on SYNs is what it is about",
 			settings:    (*Config).visitSettings, serve: (*run).serveVisits,
 			open: (*run).openClient, make: (*run).makeVisitors,

@@ -97,3 +97,30 @@ func TestInterop_FastOpenVisitsKernel(t *testing.T) {
 		})
 	}
 }
+
+// A kernel that answers every SYN by a cookie keeps options in the stamps, and without those none but the MSS, to the next
+// size that it knows; one that keeps SYNs keeps them all.
+func TestInterop_CookieServerKernel(t *testing.T) {
+	interop(t)
+	lab := dptest.NewLab(t)
+	acceptLoop(t, lab, ":80")
+	const n = 300
+	for _, c := range []struct {
+		cookies, stamps bool
+		kept            int
+	}{{true, true, n}, {true, false, 0}, {false, false, n}} {
+		lab.Exec(t, lab.PeerNS, "sysctl", "-q", "net.ipv4.tcp_syncookies="+map[bool]string{true: "2", false: "0"}[c.cookies])
+		before := tcpExt(t, lab, "SyncookiesRecv")
+		args := []string{"--scenario", "cookie-server", "--connect", addr(lab.PeerAddr4, 80), "--count", strconv.Itoa(n), "--duration", "5m", "--concurrency", "20"}
+		if !c.stamps {
+			args = append(args, "--no-timestamps")
+		}
+		r := bench(t, lab, "", args...)
+		all(t, r, "established", n)
+		require.Equal(t, map[bool]int{true: n}[c.cookies], tcpExt(t, lab, "SyncookiesRecv")-before)
+		require.Equal(t, n, num(t, r, "cookie_server", "client", "flows"))
+		require.Equal(t, c.kept, num(t, r, "cookie_server", "client", "wscale"))
+		require.Equal(t, c.kept, num(t, r, "cookie_server", "client", "sack"))
+		require.Equal(t, map[bool]int{true: n}[c.stamps], num(t, r, "cookie_server", "client", "timestamps"))
+	}
+}
