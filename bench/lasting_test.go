@@ -141,7 +141,7 @@ func TestLastingSettings(t *testing.T) {
 		{"lifetime", Config{Lifetime: time.Second}},
 		{"lifetime", Config{Scenario: ScenarioChurn, Lifetime: time.Microsecond}},
 		{"lifetime-dist", Config{LifetimeDist: LifetimeConstant}},
-		{"lifetime-dist", Config{Scenario: ScenarioChurn, LifetimeDist: "exponental"}},
+		{"lifetime-dist", Config{Scenario: ScenarioChurn, LifetimeDist: "weekly"}},
 		{"close", Config{Close: CloseHold}},
 		{"close", Config{Scenario: ScenarioConcurrency, Close: CloseHold}},
 		{"close", Config{Scenario: ScenarioHTTP, Close: CloseHold}},
@@ -165,7 +165,8 @@ func TestLastingSettings(t *testing.T) {
 		{Close: CloseHold, Count: 10},
 		{Scenario: ScenarioConcurrency, Hold: -1, NoProbe: true, Close: CloseFIN},
 		{Scenario: ScenarioChurn, Lifetime: time.Minute, LifetimeDist: LifetimeConstant},
-		{Scenario: ScenarioRefused}, {Scenario: ScenarioTimeout},
+		{Scenario: ScenarioRefused},
+		{Scenario: ScenarioTimeout},
 		{MaxFlows: 10, MaxHalfOpen: 10, ListenerHalfOpen: 3},
 	} {
 		require.NoError(t, c.Validate())
