@@ -70,9 +70,12 @@ var mayImport = map[string][]string{
 	// Reads reports and tells them apart.
 	"bench/compare": {"bench"},
 
+	// A report as a page.
+	"bench/page": {"bench"},
+
 	".":           {"cookie", "dataplane/...", "handshake", "hugepages", "rss"},
 	"bench":       {".", "bench/http1", "cookie", "dataplane/...", "handshake", "hugepages", "internal/ethtool", "internal/sysfs", "rss"},
-	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/lab", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
+	"cmd/fastsyn": {".", "bench", "bench/compare", "bench/http1", "bench/page", "cmd/fastsyn/internal/devices", "cmd/fastsyn/internal/doctor", "cmd/fastsyn/internal/lab", "cmd/fastsyn/internal/layout", "cmd/fastsyn/internal/metrics", "cmd/fastsyn/internal/screen", "cookie", "dataplane/...", "docs/schema", "handshake", "hugepages", "rss"},
 
 	// What programs are told of reports.
 	"docs/schema": {},

@@ -73,7 +73,7 @@ func fixture() *bench.Report {
 			v.InFlight = uint64(43 - s)
 		}
 		v.PerS = float64(v.Done) / v.LengthS
-		v.Latency = summary(one)
+		v.Latency = bench.Summarize(one)
 		for row := range 200 {
 			if n := heat[row]; n > 0 {
 				v.Heat = append(v.Heat, bench.HeatCell{NS: int64(rowTop(row)), N: n})
@@ -86,7 +86,7 @@ func fixture() *bench.Report {
 	r.Flows = bench.Flows{Aborted: done - 3, Reset: 3}
 	r.Rate = bench.Rate{HandshakesPerS: float64(done) / 40, SYNsPerS: float64(done+failed) / 40}
 	r.Retransmissions = bench.Retransmissions{SYN: repeated}
-	r.Latency, r.Response, r.Retransmitted = summary(service), summary(response), summary(again)
+	r.Latency, r.Response, r.Retransmitted = bench.Summarize(service), bench.Summarize(response), bench.Summarize(again)
 	for name, h := range map[string]*hdrhistogram.Histogram{"latency": service, "response": response, "retransmitted": again} {
 		b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		if err != nil {

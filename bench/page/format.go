@@ -58,6 +58,13 @@ func head[T any](list []T, n int) ([]T, int) {
 
 func count(n uint64) string { return bench.FormatCount(n) }
 
+func signed(n int64) string {
+	if n < 0 {
+		return "−" + count(-uint64(n))
+	}
+	return count(uint64(n))
+}
+
 // number prints a rate. A hand-made report may hold any number.
 func number(f float64) string {
 	switch {

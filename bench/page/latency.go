@@ -3,8 +3,7 @@ package page
 import (
 	"fmt"
 	"math"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"slices"
 
 	"github.com/fastsyn/fastsyn/bench"
 )
@@ -14,7 +13,7 @@ const maxNines = 9
 
 // latency is the section of percentiles.
 type latency struct {
-	Plot plot
+	Plot *plot // nil if nothing has a latency
 	Rows []latencyRow
 	Wall string // what share has no latency
 	// Rough: there are no histograms, so the curves join the percentiles of the table.
@@ -42,17 +41,14 @@ type quantile struct {
 // newDistribution reads the histogram, or else the summary. nil if both are empty.
 func newDistribution(r *bench.Report, histogram, class, name, about string, sum bench.Latency) (d *distribution, rough bool) {
 	d = &distribution{class: class, name: name, about: about, sum: sum}
-	if text := r.Histograms[histogram]; text != "" {
-		if h, err := hdrhistogram.Decode([]byte(text)); err == nil && h.TotalCount() > 0 {
-			// Ten steps in each half of what is left, as HdrHistogram's own plots.
-			for _, b := range h.CumulativeDistributionWithTicks(10) {
-				d.add(b.Quantile/100, b.ValueAt)
-			}
-			if d.sum.Count == 0 {
-				d.sum = summary(h)
-			}
-			return d, false
+	// One that cannot be read is as good as none: the page says that the curve is rough.
+	if h, err := r.Histogram(histogram); err == nil && h != nil && h.TotalCount() > 0 {
+		// Ten steps in each half of what is left, as HdrHistogram's own plots.
+		for _, b := range h.CumulativeDistributionWithTicks(10) {
+			d.add(b.Quantile/100, b.ValueAt)
 		}
+		d.sum = bench.Summarize(h)
+		return d, false
 	}
 	if sum.Count <= 0 {
 		return nil, false
@@ -73,14 +69,6 @@ func (d *distribution) add(q float64, ns int64) {
 		v.q, v.ns = max(v.q, d.values[n-1].q), max(v.ns, d.values[n-1].ns)
 	}
 	d.values = append(d.values, v)
-}
-
-func summary(h *hdrhistogram.Histogram) bench.Latency {
-	p := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
-	if len(p) < 4 {
-		return bench.Latency{}
-	}
-	return bench.Latency{Count: h.TotalCount(), Min: h.Min(), Mean: h.Mean(), StdDev: h.StdDev(), P50: p[0], P90: p[1], P99: p[2], P999: p[3], Max: h.Max()}
 }
 
 func newLatency(r *bench.Report) *latency {
@@ -104,13 +92,22 @@ func newLatency(r *bench.Report) *latency {
 		l.Rough = l.Rough || rough
 		l.Rows = append(l.Rows, row(d))
 	}
-	if len(list) == 0 {
-		return nil
+	p := &r.Population
+	if p.Count > 0 && p.Censored > 0 {
+		l.Wall = share(p.Censored, p.Count)
+		l.Rows = append(l.Rows, populationRow(p))
 	}
-	if p := population(r, list); p != nil {
-		list = append(list, p)
-		l.Rows = append(l.Rows, populationRow(r))
-		l.Wall = share(r.Population.Censored, r.Population.Count)
+	if d, _ := newDistribution(r, "failed", "", "failed", "given up after", bench.Latency{}); d != nil {
+		l.Rows = append(l.Rows, row(d))
+	}
+	switch {
+	case len(l.Rows) == 0:
+		return nil
+	case len(list) == 0:
+		return l
+	}
+	if d := population(p, list); d != nil {
+		list = append(list, d)
 	}
 	l.Plot = percentilePlot(r, list)
 	return l
@@ -118,15 +115,15 @@ func newLatency(r *bench.Report) *latency {
 
 // population is the curve of all attempts: that of the successes, as far as they go. Where the
 // failures begin it ends at a wall, since they have no latency. nil without failures.
-func population(r *bench.Report, list []*distribution) *distribution {
-	p := &r.Population
+func population(p *bench.Population, list []*distribution) *distribution {
 	if p.Count == 0 || p.Censored == 0 || p.Censored >= p.Count {
 		return nil
 	}
+	// The times that decide, as in bench: from the intended time, of whole transactions.
 	of := list[0]
-	for _, d := range list {
-		if d.class == "k-response" {
-			of = d
+	for _, class := range []string{"k-total", "k-response"} {
+		if i := slices.IndexFunc(list, func(d *distribution) bool { return d.class == class }); i >= 0 {
+			of = list[i]
 		}
 	}
 	ok := 1 - float64(p.Censored)/float64(p.Count)
@@ -137,8 +134,7 @@ func population(r *bench.Report, list []*distribution) *distribution {
 	return d
 }
 
-func populationRow(r *bench.Report) latencyRow {
-	p := &r.Population
+func populationRow(p *bench.Population) latencyRow {
 	q := func(q bench.Quantile) string {
 		if q.AtLeast {
 			return "≥ " + duration(q.NS)
@@ -166,7 +162,7 @@ func nanoseconds(f float64) int64 { return int64(max(-1e18, min(f, 1e18))) }
 // nines is where a quantile is on an axis of 1/(1-q).
 func nines(q float64) float64 { return -math.Log10(max(1-q, 1e-18)) }
 
-func percentilePlot(r *bench.Report, list []*distribution) plot {
+func percentilePlot(r *bench.Report, list []*distribution) *plot {
 	lo, hi, most := math.Inf(1), 1.0, 100.0
 	for _, d := range list {
 		lo, hi = min(lo, d.values[0].ns), max(hi, d.values[len(d.values)-1].ns)
@@ -174,7 +170,7 @@ func percentilePlot(r *bench.Report, list []*distribution) plot {
 	}
 	y, values := logarithmic(lo, hi)
 	x := scale{0, min(maxNines, math.Ceil(math.Log10(most)-1e-9)), false}
-	p := plot{
+	p := &plot{
 		ID: "percentiles", Class: "tall", Title: "Latency by percentile", XLabel: "percentile, each step to the right leaves a tenth of what was left",
 		YLabel: "latency", Y: upwards(y, values, tickDuration), X: percentileTicks(x),
 	}

@@ -31,7 +31,8 @@ type column struct {
 	length                                  float64
 	merged                                  int
 	draining                                bool
-	intended, done, failed, repeated        uint64
+	intended, done, repeated                uint64
+	failed                                  int64 // below 0 where what was presumed lost came after all
 	inFlight                                uint64
 	slowest, fastest                        float64 // done per second in the intervals it is made of
 	heat                                    map[int]uint64
@@ -74,7 +75,7 @@ func columns(list []bench.Interval) (out []column, each int) {
 	for i := range out {
 		c := &out[i]
 		c.perS, c.intendedPerS = float64(c.done)/c.length, float64(c.intended)/c.length
-		c.failedPerS, c.repPerS = float64(c.failed)/c.length, float64(c.repeated)/c.length
+		c.failedPerS, c.repPerS = max(0, float64(c.failed)/c.length), float64(c.repeated)/c.length
 		if c.merged > 1 {
 			c.p50, c.p99 = heatQuantile(c.heat, c.latencies, 0.5), heatQuantile(c.heat, c.latencies, 0.99)
 		}
@@ -237,8 +238,8 @@ func timeHits(list []column, x scale, noun string, schedule bool) []hit {
 		if schedule && !c.draining {
 			text += " of " + number(c.intendedPerS) + " intended"
 		}
-		if c.failed > 0 {
-			text += ", " + count(c.failed) + " failed"
+		if c.failed != 0 {
+			text += ", " + signed(c.failed) + " failed"
 		}
 		if c.repeated > 0 {
 			text += ", " + count(c.repeated) + " SYNs again"
@@ -257,7 +258,7 @@ func timeRows(list []column) []timeRow {
 	for i := range list {
 		c := &list[i]
 		row := timeRow{
-			At: trim(c.from, 1) + "–" + trim(c.to, 1), Rate: number(c.perS), Intended: number(c.intendedPerS), Failed: count(c.failed), Repeated: count(c.repeated),
+			At: trim(c.from, 1) + "–" + trim(c.to, 1), Rate: number(c.perS), Intended: number(c.intendedPerS), Failed: signed(c.failed), Repeated: count(c.repeated),
 			InFlight: count(c.inFlight), P50: "–", P99: "–", Draining: c.draining,
 		}
 		if c.p99 > 0 {

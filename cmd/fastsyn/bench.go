@@ -12,9 +12,9 @@ import (
 )
 
 type benchFlags struct {
-	cfg     measure.Config
-	live    liveFlags
-	json    string
+	cfg  measure.Config
+	live liveFlags
+	output
 	ndjson  string
 	csv     string
 	noDrain bool
@@ -49,6 +49,9 @@ SYN out to established. docs/report.md describes every field of the report.
 ` + exitHelp,
 		Example: `  # Both ends in memory, five seconds, report as JSON.
   fastsyn bench --duration 5s --json -
+
+  # The same as a page to look at: plots of rate, latency, losses and balance.
+  fastsyn bench --duration 5s --html report.html
 
   # HTTP transactions in memory: open, GET, 200 with 1 KiB, close by FIN.
   fastsyn bench --scenario http
@@ -134,7 +137,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.Pin, "pin", "auto", "pin threads to CPUs: auto (where their port wants them, else where there is room, if there are enough) or off")
 	f.StringVar(&c.Polling, "polling", "auto", "busy, adaptive or auto (busy if there are enough CPUs)")
 	f.BoolVar(&c.OwnNetwork, "i-own-this-network", false, "let syn-flood aim at addresses that are not private")
-	f.StringVar(&o.json, "json", "", "write the report as JSON to a file, or - for standard output (and no text)")
+	o.output.flags(cmd)
 	f.StringVar(&o.ndjson, "ndjson", "", "write a JSON object each second while it runs, and the report without what is long at the end, to a file or -")
 	f.StringVar(&o.csv, "csv", "", "write a line of comma-separated values each second while it runs, to a file or -")
 	o.live.add(cmd)
@@ -151,7 +154,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		}},
 		flagGroup{"Client profile (docs/scenarios.md)", []string{"profile", "syn-options", "syn-window", "ttl", "no-df"}},
 		flagGroup{"Processors", []string{"polling", "pin"}},
-		flagGroup{"Output", []string{"json", "ndjson", "csv"}},
+		flagGroup{"Output", []string{"json", "html", "ndjson", "csv"}},
 		flagGroup{"While it runs (docs/live.md)", liveFlagNames},
 		flagGroup{"Settings", []string{"config", "replay"}},
 	)
@@ -176,6 +179,9 @@ func scenarioHelp() string {
 // prepare turns the flags into the configuration, and checks it.
 func (o *benchFlags) prepare(cmd *cobra.Command) (err error) {
 	c := &o.cfg
+	if err := o.output.check(); err != nil {
+		return err
+	}
 	if o.retries < 0 {
 		return usagef("--syn-retries %d: want 0 to 30", o.retries)
 	}
@@ -245,14 +251,5 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 		return err
 	}
 	w.clear()
-	if o.json != "" {
-		err = errors.Join(err, writeJSON(o.json, cmd.OutOrStdout(), r))
-	}
-	if !o.takesStdout() {
-		err = errors.Join(err, r.WriteText(cmd.OutOrStdout()))
-	}
-	if err == nil && !r.Valid {
-		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
-	}
-	return err
+	return errors.Join(err, o.output.write(cmd.OutOrStdout(), r, !o.takesStdout()))
 }

@@ -17,7 +17,9 @@ type records struct {
 }
 
 // takesStdout reports whether standard output is for programs, and the text for people is left out.
-func (o *benchFlags) takesStdout() bool { return o.json == "-" || o.ndjson == "-" || o.csv == "-" }
+func (o *benchFlags) takesStdout() bool {
+	return o.output.takesStdout() || o.ndjson == "-" || o.csv == "-"
+}
 
 // record opens what --ndjson and --csv name, before anything is sent, and has the run write there.
 func (o *benchFlags) record(stdout io.Writer) (r records, err error) {
@@ -25,6 +27,9 @@ func (o *benchFlags) record(stdout io.Writer) (r records, err error) {
 	var out []string // on standard output
 	if o.json == "-" {
 		out = append(out, "--json")
+	}
+	if o.html == "-" {
+		out = append(out, "--html")
 	}
 	for _, x := range []struct {
 		flag, file string
