@@ -247,7 +247,7 @@ func number(f float64) string {
 // shortDuration prints d with three digits.
 func shortDuration(d time.Duration) string {
 	unit := time.Duration(1)
-	for d >= 1000*unit {
+	for d/1000 >= unit { // 1000*unit may be more than a Duration holds
 		unit *= 10
 	}
 	return d.Round(unit).String()

@@ -132,7 +132,10 @@ func percent(f float64) string {
 		return strconv.FormatFloat(p, 'f', 0, 64) + " %"
 	case p > 90:
 		// 99.97 %: as many nines as there are, and a digit more.
-		digits := min(6, max(1, int(math.Ceil(-math.Log10(1-f)))-1))
+		digits := max(1, int(math.Ceil(-math.Log10(1-f)-1e-9))-2)
+		if digits > 6 {
+			return "> 99.999999 %"
+		}
 		return strconv.FormatFloat(p, 'f', digits, 64) + " %"
 	case p < 0.001:
 		return "< 0.001 %"

@@ -73,12 +73,16 @@ func (d *distribution) add(q float64, ns int64) {
 
 func newLatency(r *bench.Report) *latency {
 	l := &latency{}
+	service, about := "service", "from when it was sent"
+	if r.HTTP.Total.Count > 0 {
+		service, about = "connect", "from the SYN to established"
+	}
 	var list []*distribution
 	for _, c := range []struct {
 		histogram, class, name, about string
 		sum                           bench.Latency
 	}{
-		{"latency", "k-service", "service", "from the SYN that was sent", r.Latency},
+		{"latency", "k-service", service, about, r.Latency},
 		{"response", "k-response", "response", "from the intended time", r.Response},
 		{"retransmitted", "k-retransmitted", "retransmitted", "those whose SYN was repeated", r.Retransmitted},
 		{"http.first_byte", "k-first", "first byte", "of the first response, from the SYN", r.HTTP.FirstByte},
@@ -202,12 +206,17 @@ func percentilePlot(r *bench.Report, list []*distribution) *plot {
 	return p
 }
 
-// at is the value at a quantile: of the first step that reaches it.
+// at is the value at a quantile, between the steps that are around it.
 func (d *distribution) at(q float64) float64 {
-	for _, v := range d.values {
-		if v.q >= q {
+	for i, v := range d.values {
+		if v.q < q {
+			continue
+		}
+		if i == 0 || v.q == d.values[i-1].q {
 			return v.ns
 		}
+		below := d.values[i-1]
+		return below.ns + (v.ns-below.ns)*(q-below.q)/(v.q-below.q)
 	}
 	return d.values[len(d.values)-1].ns
 }
@@ -218,7 +227,7 @@ func quantileName(q float64) string {
 }
 
 func percentileTicks(x scale) []tick {
-	out := []tick{{At: at(0), Label: "min"}, {At: at(x.at(nines(0.5))), Label: "p50", Minor: x.hi > 4}}
+	out := []tick{{At: at(0), Label: "min", Minor: true}, {At: at(x.at(nines(0.5))), Label: "p50"}}
 	for n := 1; n <= int(x.hi); n++ {
 		out = append(out, tick{At: at(x.at(float64(n))), Label: quantileName(1 - math.Pow(10, -float64(n))), Minor: x.hi > 4 && (int(x.hi)-n)%2 == 1})
 	}

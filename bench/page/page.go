@@ -91,7 +91,7 @@ func Write(w io.Writer, r *bench.Report) error {
 		Workers:  newBalances(r),
 		Samples:  newSamples(r.Samples),
 		Sums:     newSums(r.Equations),
-		Command:  shown(command(r.Config)),
+		Command:  command(r.Config),
 		Groups:   newGroups(r),
 		Counters: newCounters(r),
 		Schema:   clip(r.Schema),

@@ -2,6 +2,7 @@ package page
 
 import (
 	"math"
+	"slices"
 
 	"github.com/fastsyn/fastsyn/bench"
 )
@@ -22,9 +23,39 @@ type phase struct {
 
 // event is a moment between phases.
 type event struct {
-	X, Name string
-	Anchor  string
-	Row     int // 1 or 2, so that close ones do not overlap
+	X, Name, Anchor string
+	Label, From, To int // where its label is, and the line from there to the bar, in pixels
+}
+
+// eventRows are where labels are: above the bar and below it, nearer and farther.
+var eventRows = [...]event{{Label: 28, From: 33, To: 76}, {Label: 102, From: 46, To: 90}, {Label: 12, From: 17, To: 76}, {Label: 118, From: 46, To: 106}}
+
+// place puts labels where they do not cover each other, on a phone too. What has no room goes
+// without: the table names all phases.
+func place(events []event, where []float64) []event {
+	const char, gap = 0.022, 0.03 // of the width of a phone
+	taken := [len(eventRows)][][2]float64{}
+	var out []event
+	for i, e := range events {
+		width, x := char*float64(len(e.Name)), where[i]
+		e.X, e.Anchor = at(x), "middle"
+		from, to := x-width/2, x+width/2
+		switch {
+		case from < 0:
+			e.Anchor, from, to = "start", x, x+width
+		case to > 1:
+			e.Anchor, from, to = "end", x-width, x
+		}
+		for row, spans := range taken {
+			if !slices.ContainsFunc(spans, func(s [2]float64) bool { return from < s[1]+gap && to > s[0]-gap }) {
+				taken[row] = append(spans, [2]float64{from, to})
+				e.Label, e.From, e.To = eventRows[row].Label, eventRows[row].From, eventRows[row].To
+				out = append(out, e)
+				break
+			}
+		}
+	}
+	return out
 }
 
 func newPhases(r *bench.Report) *phases {
@@ -56,13 +87,11 @@ func newPhases(r *bench.Report) *phases {
 	if list[0].class == "p-wait" {
 		first = "intended"
 	}
-	x := 0.0
-	out.Events = append(out.Events, event{X: at(0), Name: first, Anchor: "start", Row: 1})
+	x, where, events := 0.0, []float64{0}, []event{{Name: first}}
 	y, values := logarithmic(lo, hi)
 	spread := plot{ID: "spread", Title: "Spread of the phases", X: y.ticks(values, tickDuration), Class: "spread"}
 	// A phase too short to be seen still has a place.
 	width := func(mean float64) float64 { return mean / max(total, 1e-9) }
-	last := -1.0
 	for i, p := range list {
 		w := width(p.l.Mean)
 		out.Parts = append(out.Parts, phase{
@@ -70,22 +99,11 @@ func newPhases(r *bench.Report) *phases {
 			Mean: duration(nanoseconds(p.l.Mean)), P50: duration(p.l.P50), P90: duration(p.l.P90), P99: duration(p.l.P99), P999: duration(p.l.P999), Max: duration(p.l.Max),
 		})
 		x += w
-		e := event{X: at(x), Name: p.after, Anchor: "middle", Row: 1}
-		if i == len(list)-1 || x > 0.85 {
-			e.Anchor = "end"
-		}
-		if x < 0.15 || x-last < 0.15 && last >= 0 {
-			e.Row = 3 - out.Events[len(out.Events)-1].Row
-			if x < 0.15 {
-				e.Anchor = "start"
-			}
-		}
-		last = x
-		out.Events = append(out.Events, e)
+		where, events = append(where, min(x, 1)), append(events, event{Name: p.after})
 		spread.addBox(i, len(list), y, p.class, &p.l, p.name)
 	}
 	spread.Desc = "For each phase: the line from minimum to maximum, the box from p50 to p99, with p90 in it."
-	out.Spread = spread
+	out.Spread, out.Events = spread, place(events, where)
 	return out
 }
 

@@ -25,9 +25,10 @@ type tick struct {
 
 // linear is an axis from 0 to max or a little more, with marks at multiples of 1, 2 or 5.
 func linear(top float64, marks int) (scale, []float64) {
-	if !(top > 0) || math.IsInf(top, 0) {
+	if !(top > 1e-300) {
 		top = 1
 	}
+	top = min(top, 1e300)
 	step := math.Pow(10, math.Floor(math.Log10(top/float64(marks))))
 	for _, m := range []float64{1, 2, 5, 10} {
 		if top/(m*step) <= float64(marks) {

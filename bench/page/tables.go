@@ -182,7 +182,11 @@ func values(v any) []string {
 	return []string{string(b)}
 }
 
-// command is the command line that has these settings; empty without any.
+// maxCommand bounds a command line, in bytes.
+const maxCommand = 4000
+
+// command is the command line that has these settings; empty without any, and if it cannot be shown
+// as it is: cut, it would be another one.
 func command(config map[string]any) string {
 	if len(config) == 0 {
 		return ""
@@ -201,17 +205,27 @@ func command(config map[string]any) string {
 	})
 	out := "fastsyn bench"
 	for _, name := range names {
+		list := values(config[name])
 		if config[name] == true {
-			out += " --" + quote(name)
-			continue
+			list = []string{""}
 		}
-		for _, v := range values(config[name]) {
+		for _, v := range list {
+			if len(out)+len(name)+len(v) > maxCommand {
+				return ""
+			}
+			if config[name] == true {
+				out += " --" + quote(name)
+				continue
+			}
 			sep := " "
 			if config[name] == false || strings.HasPrefix(v, "-") {
 				sep = "="
 			}
 			out += " --" + quote(name) + sep + quote(v)
 		}
+	}
+	if !utf8.ValidString(out) || strings.ContainsFunc(out, hidden) {
+		return ""
 	}
 	return out
 }
@@ -225,12 +239,4 @@ func quote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// shown returns a command if it can be shown as it is, else nothing: cut, it would be another one.
-func shown(s string) string {
-	if len(s) > 4000 || !utf8.ValidString(s) || strings.ContainsFunc(s, hidden) {
-		return ""
-	}
-	return s
 }

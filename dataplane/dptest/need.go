@@ -28,6 +28,7 @@ type need struct {
 var tools = map[string]string{
 	"ab":        "apache2-utils",
 	"bpftool":   "bpftool",
+	"chromium":  "chromium",
 	"conntrack": "conntrack",
 	"curl":      "curl",
 	"ethtool":   "ethtool",
