@@ -59,7 +59,7 @@ func columns(list []bench.Interval) (out []column, each int) {
 		c.to, c.length, c.merged = max(c.to, v.AtS), c.length+length, c.merged+1
 		c.intended += v.Intended
 		c.done += v.Done
-		c.failed += uint64(max(0, v.Failed))
+		c.failed += v.Failed
 		c.repeated += v.Retransmitted
 		c.inFlight = max(c.inFlight, v.InFlight)
 		one := float64(v.Done) / length

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,7 +10,7 @@ import (
 )
 
 type reportFlags struct {
-	json   string
+	output
 	schema bool
 }
 
@@ -34,6 +32,9 @@ percentiles are those of the merged histograms. To tell runs apart, use compare.
 		Example: `  # Look at it again.
   fastsyn report run.json
 
+  # As a page to look at, or to print.
+  fastsyn report run.json --html run.html
+
   # Three generators, one run.
   fastsyn report gen1.json gen2.json gen3.json --json run.json
 
@@ -53,8 +54,8 @@ percentiles are those of the merged histograms. To tell runs apart, use compare.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return runReport(cmd, &o, args) },
 	}
+	o.output.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.json, "json", "", "write the report, merged and checked again, as JSON to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of reports")
 	return cmd
 }
@@ -65,20 +66,14 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 		_, err := out.Write(schema.Report)
 		return err
 	}
+	if err := o.output.check(); err != nil {
+		return err
+	}
 	r, err := openReports(cmd, files)
 	if err != nil {
 		return err
 	}
-	if o.json != "" {
-		err = writeJSON(o.json, out, r)
-	}
-	if o.json != "-" {
-		err = errors.Join(err, r.WriteText(out))
-	}
-	if err == nil && !r.Valid {
-		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
-	}
-	return err
+	return o.output.write(out, r, !o.output.takesStdout())
 }
 
 // openReports reads files and merges them.
