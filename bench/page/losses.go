@@ -37,7 +37,7 @@ type part struct {
 // stage is a place on the way of the segments.
 type stage struct {
 	Name, About, In, Out string
-	Lost                 []loss
+	Lost, Added          []loss
 	LostShare            string
 	Seen                 bool
 	Ribbon, Gone         string // paths: what goes on, and what falls off
@@ -121,13 +121,7 @@ func stages(path []bench.Stage) []stage {
 	for _, s := range path {
 		v := stage{Name: clip(s.Name), About: about[s.Name], In: count(s.In), Out: count(s.Out), Seen: s.Seen}
 		lost := uint64(0)
-		names, more := head(sorted(s.Lost), 12)
-		for _, name := range names {
-			v.Lost = append(v.Lost, loss{strings.SplitAfter(clip(name), "_"), count(s.Lost[name])})
-		}
-		if more > 0 {
-			v.Lost = append(v.Lost, loss{[]string{plural(more, "other reason")}, ""})
-		}
+		v.Lost, v.Added = lossesOf(s.Lost), lossesOf(s.Added)
 		for _, n := range s.Lost {
 			lost += n
 		}
@@ -137,6 +131,18 @@ func stages(path []bench.Stage) []stage {
 		in, on := float64(s.In)/float64(most), float64(s.Out)/float64(most)
 		v.Ribbon, v.Gone = ribbon(in, on, float64(lost)/float64(most))
 		out = append(out, v)
+	}
+	return out
+}
+
+// lossesOf are the reasons of m, the largest first.
+func lossesOf(m map[string]uint64) (out []loss) {
+	names, more := head(sorted(m), 12)
+	for _, name := range names {
+		out = append(out, loss{strings.SplitAfter(clip(name), "_"), count(m[name])})
+	}
+	if more > 0 {
+		out = append(out, loss{[]string{plural(more, "other reason")}, ""})
 	}
 	return out
 }

@@ -108,6 +108,16 @@ func TestWall(t *testing.T) {
 	require.True(t, newLatency(r).Rough)
 }
 
+func TestSearchLimits(t *testing.T) {
+	for target, want := range map[string][2]float64{
+		"loss<0.1%,p99<5ms": {0.001, 5e6}, "p99<=1s": {0, 1e9}, "loss < 0.5": {0.5, 0}, "p50<1ms": {}, "": {}, "loss<x%,p99<-3ms": {}, "loss<NaN": {},
+	} {
+		loss, p99 := limits(target)
+		require.InDelta(t, want[0], loss, 1e-9, target)
+		require.Equal(t, want[1], p99, target)
+	}
+}
+
 // What is drawn of a stage that loses something is more than nothing, and stays in the drawing.
 func TestRibbon(t *testing.T) {
 	flow, gone := ribbon(1, 0.5, 0)

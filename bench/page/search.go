@@ -3,16 +3,18 @@ package page
 import (
 	"math"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/fastsyn/fastsyn/bench"
 )
 
 // search shows the trials of a search for the highest rate.
 type search struct {
-	Target, Result, Bracket string
-	Loss, Slow              *plot
-	Rows                    []trialRow
-	More                    int
+	Target, Result, Bracket, Note string
+	Loss, Slow                    *plot
+	Rows                          []trialRow
+	More                          int
 }
 
 type trialRow struct {
@@ -35,6 +37,12 @@ func newSearch(s *bench.Search) *search {
 		out.Bracket = number(s.High) + "/s did not meet it"
 	case s.Low > 0:
 		out.Bracket = "no rate tried was too high"
+	}
+	if s.ThroughputPerS > 0 {
+		out.Note = "Of that, " + number(s.ThroughputPerS) + "/s succeeded. "
+	}
+	if s.Why != "" {
+		out.Note += "The search ended after " + trim(s.TookS, 1) + " s: " + clip(s.Why)
 	}
 	trials, more := head(s.Trials, maxColumns)
 	out.More = more
@@ -59,11 +67,18 @@ func newSearch(s *bench.Search) *search {
 	if hi == 0 {
 		return out
 	}
+	lossTarget, slowTarget := limits(s.Target)
+	if lossTarget > 0 && worst > 0 {
+		worst, least = max(worst, lossTarget), min(least, lossTarget)
+	}
+	if slowTarget > 0 && slow > 0 {
+		slow, fast = max(slow, slowTarget), min(fast, slowTarget)
+	}
 	x, marks := logarithmic(lo, hi)
 	if hi < 4*lo {
 		x, marks = linear(hi, 5)
 	}
-	make := func(id, title, label string, y scale, values []float64, text func(float64) string, of func(*bench.Trial) float64) *plot {
+	make := func(id, title, label string, y scale, values []float64, text func(float64) string, target float64, of func(*bench.Trial) float64) *plot {
 		p := &plot{
 			ID: id, Class: "middle", Title: title, XLabel: "rate offered, per second", YLabel: label, X: x.ticks(marks, short), Y: upwards(y, values, text),
 			Desc: plural(len(trials), "trial") + "; the table has each.", Legend: []key{{"t-met", "met the target", false}, {"t-missed", "did not", false}},
@@ -80,6 +95,9 @@ func newSearch(s *bench.Search) *search {
 			}
 			p.Points = append(p.Points, m)
 		}
+		if target > 0 {
+			p.Rules = append(p.Rules, rule{Class: "target", Y: at(1 - y.at(target)), Label: "target"})
+		}
 		if s.RatePerS > 0 {
 			p.Rules = append(p.Rules, rule{Class: "result", X: at(x.at(s.RatePerS)), Label: out.Result})
 		}
@@ -95,10 +113,10 @@ func newSearch(s *bench.Search) *search {
 		}
 		return percent(f)
 	}
-	out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, text, func(t *bench.Trial) float64 { return t.Loss })
+	out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, text, lossTarget, func(t *bench.Trial) float64 { return t.Loss })
 	if slow > 0 {
 		y, values := logarithmic(fast, slow)
-		out.Slow = make("slow", "p99 by rate", "p99", y, values, tickDuration, func(t *bench.Trial) float64 {
+		out.Slow = make("slow", "p99 by rate", "p99", y, values, tickDuration, slowTarget, func(t *bench.Trial) float64 {
 			if t.P99NS <= 0 {
 				return -1
 			}
@@ -106,4 +124,26 @@ func newSearch(s *bench.Search) *search {
 		})
 	}
 	return out
+}
+
+// limits are what a target such as loss<0.1%,p99<5ms asks of the two plots; 0: nothing.
+func limits(target string) (loss, p99 float64) {
+	for part := range strings.SplitSeq(target, ",") {
+		name, value, _ := strings.Cut(part, "<")
+		value = strings.TrimSpace(strings.TrimPrefix(value, "="))
+		switch strings.TrimSpace(name) {
+		case "loss":
+			number, inPercent := strings.CutSuffix(value, "%")
+			if f, err := strconv.ParseFloat(strings.TrimSpace(number), 64); err == nil && f > 0 && f <= 100 {
+				if loss = f; inPercent {
+					loss /= 100
+				}
+			}
+		case "p99":
+			if d, err := time.ParseDuration(value); err == nil && d > 0 {
+				p99 = float64(d)
+			}
+		}
+	}
+	return loss, p99
 }
