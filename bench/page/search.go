@@ -2,6 +2,7 @@ package page
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func newSearch(s *bench.Search) *search {
 	if s == nil {
 		return nil
 	}
-	out := &search{Target: clip(s.Target), Result: "no rate met the target"}
+	out := &search{Target: clip(s.Target), Result: "No rate"}
 	if s.RatePerS > 0 {
 		out.Result = number(s.RatePerS) + "/s"
 	}
@@ -42,7 +43,7 @@ func newSearch(s *bench.Search) *search {
 		out.Note = "Of that, " + number(s.ThroughputPerS) + "/s succeeded. "
 	}
 	if s.Why != "" {
-		out.Note += "The search ended after " + trim(s.TookS, 1) + " s: " + clip(s.Why)
+		out.Note += "The search ended after " + trim(s.TookS, 1) + " s: " + clip(s.Why) + "."
 	}
 	trials, more := head(s.Trials, maxColumns)
 	out.More = more
@@ -104,6 +105,10 @@ func newSearch(s *bench.Search) *search {
 		return p
 	}
 	lossScale, lossMarks := linear(worst, 4)
+	if lossScale.hi > 1 { // there is no more to lose
+		lossScale.hi = 1
+		lossMarks = slices.DeleteFunc(lossMarks, func(v float64) bool { return v > 1 })
+	}
 	if worst > 0 && worst > 20*least {
 		lossScale, lossMarks = logarithmic(least/2, worst)
 	}
@@ -113,7 +118,9 @@ func newSearch(s *bench.Search) *search {
 		}
 		return percent(f)
 	}
-	out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, text, lossTarget, func(t *bench.Trial) float64 { return t.Loss })
+	if worst > 0 {
+		out.Loss = make("loss", "Loss by rate", "failed", lossScale, lossMarks, text, lossTarget, func(t *bench.Trial) float64 { return t.Loss })
+	}
 	if slow > 0 {
 		y, values := logarithmic(fast, slow)
 		out.Slow = make("slow", "p99 by rate", "p99", y, values, tickDuration, slowTarget, func(t *bench.Trial) float64 {
