@@ -73,7 +73,7 @@ func fixture() *bench.Report {
 			v.InFlight = uint64(43 - s)
 		}
 		v.PerS = float64(v.Done) / v.LengthS
-		v.Latency = bench.Summarize(one)
+		v.Latency = summarize(one)
 		for row := range 200 {
 			if n := heat[row]; n > 0 {
 				v.Heat = append(v.Heat, bench.HeatCell{NS: int64(rowTop(row)), N: n})
@@ -86,7 +86,7 @@ func fixture() *bench.Report {
 	r.Flows = bench.Flows{Aborted: done - 3, Reset: 3}
 	r.Rate = bench.Rate{HandshakesPerS: float64(done) / 40, SYNsPerS: float64(done+failed) / 40}
 	r.Retransmissions = bench.Retransmissions{SYN: repeated}
-	r.Latency, r.Response, r.Retransmitted = bench.Summarize(service), bench.Summarize(response), bench.Summarize(again)
+	r.Latency, r.Response, r.Retransmitted = summarize(service), summarize(response), summarize(again)
 	for name, h := range map[string]*hdrhistogram.Histogram{"latency": service, "response": response, "retransmitted": again} {
 		b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		if err != nil {
@@ -146,6 +146,14 @@ func fixture() *bench.Report {
 }
 
 func hist() *hdrhistogram.Histogram { return hdrhistogram.New(1, 300_000_000_000, 3) }
+
+func summarize(h *hdrhistogram.Histogram) bench.Latency {
+	if h.TotalCount() == 0 {
+		return bench.Latency{}
+	}
+	p := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
+	return bench.Latency{Count: h.TotalCount(), Min: h.Min(), Mean: h.Mean(), StdDev: h.StdDev(), P50: p[0], P90: p[1], P99: p[2], P999: p[3], Max: h.Max()}
+}
 
 func ladders() []bench.Sample {
 	const c, s = "10.0.0.3:52431", "10.0.0.9:80"

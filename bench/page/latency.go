@@ -47,7 +47,9 @@ func newDistribution(r *bench.Report, histogram, class, name, about string, sum 
 		for _, b := range h.CumulativeDistributionWithTicks(10) {
 			d.add(b.Quantile/100, b.ValueAt)
 		}
-		d.sum = bench.Summarize(h)
+		if p := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9}); d.sum.Count == 0 && len(p) == 4 {
+			d.sum = bench.Latency{Count: h.TotalCount(), Min: h.Min(), Mean: h.Mean(), StdDev: h.StdDev(), P50: p[0], P90: p[1], P99: p[2], P999: p[3], Max: h.Max()}
+		}
 		return d, false
 	}
 	if sum.Count <= 0 {

@@ -89,7 +89,7 @@ func TestWall(t *testing.T) {
 	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	require.NoError(t, err)
 	r.Histograms["latency"] = string(b)
-	r.Latency = bench.Summarize(h)
+	r.Latency = summarize(h)
 	r.Population = bench.Population{Count: 10_000, Censored: 100}
 	l := newLatency(r)
 	require.False(t, l.Rough)
