@@ -59,16 +59,21 @@ func dadGiven(d time.Duration) (time.Duration, error) {
 }
 
 // writeJSON writes v to a file, or to stdout for "-".
-func writeJSON(file string, stdout io.Writer, v interface{ WriteJSON(w io.Writer) error }) (err error) {
+func writeJSON(file string, stdout io.Writer, v interface{ WriteJSON(w io.Writer) error }) error {
+	return writeFile("json", file, stdout, v.WriteJSON)
+}
+
+// writeFile has write write to the file that a flag names, or to stdout for "-".
+func writeFile(flag, file string, stdout io.Writer, write func(io.Writer) error) (err error) {
 	if file == "-" {
-		return v.WriteJSON(stdout)
+		return write(stdout)
 	}
 	f, err := os.Create(file)
 	if err != nil {
-		return fmt.Errorf("--json: %w", err)
+		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return v.WriteJSON(f)
+	return write(f)
 }
 
 func indentJSON(w io.Writer, v any) error {

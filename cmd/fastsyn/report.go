@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 type reportFlags struct {
 	json   string
+	csv    string
 	schema bool
 }
 
@@ -55,6 +57,7 @@ percentiles are those of the merged histograms. To tell runs apart, use compare.
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.json, "json", "", "write the report, merged and checked again, as JSON to a file, or - for standard output (and no text)")
+	f.StringVar(&o.csv, "csv", "", "write its intervals as CSV to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of reports")
 	return cmd
 }
@@ -69,10 +72,18 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.json != "" {
-		err = writeJSON(o.json, out, r)
+	if o.json == "-" && o.csv == "-" {
+		return usagef("--json - and --csv -: both on standard output would be mixed; give a file to one of them")
 	}
-	if o.json != "-" {
+	for _, form := range []struct {
+		flag, file string
+		write      func(io.Writer) error
+	}{{"json", o.json, r.WriteJSON}, {"csv", o.csv, r.WriteCSV}} {
+		if form.file != "" {
+			err = errors.Join(err, writeFile(form.flag, form.file, out, form.write))
+		}
+	}
+	if o.json != "-" && o.csv != "-" {
 		err = errors.Join(err, r.WriteText(out))
 	}
 	if err == nil && !r.Valid {
