@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 
 type reportFlags struct {
 	output
+	csv    string
 	schema bool
 }
 
@@ -56,6 +58,7 @@ percentiles are those of the merged histograms. To tell runs apart, use compare.
 	}
 	o.output.flags(cmd)
 	f := cmd.Flags()
+	f.StringVar(&o.csv, "csv", "", "write its intervals as CSV to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of reports")
 	return cmd
 }
@@ -69,11 +72,17 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 	if err := o.output.check(); err != nil {
 		return err
 	}
+	if o.csv == "-" && o.output.takesStdout() {
+		return usagef("--csv - and another output: both on standard output would be mixed; give a file to one of them")
+	}
 	r, err := openReports(cmd, files)
 	if err != nil {
 		return err
 	}
-	return o.output.write(out, r, !o.output.takesStdout())
+	if o.csv != "" {
+		err = writeTo("csv", o.csv, out, r.WriteCSV)
+	}
+	return errors.Join(err, o.output.write(out, r, !o.output.takesStdout() && o.csv != "-"))
 }
 
 // openReports reads files and merges them.
