@@ -50,7 +50,7 @@ func TestHelpHasExamples(t *testing.T) {
 			require.Contains(t, out, "--"+flag)
 		}
 	})
-	require.ElementsMatch(t, []string{"bench", "cookie", "devices", "doctor", "hugepages", "lab", "reflect", "rss", "serve", "trace", "version"}, names)
+	require.ElementsMatch(t, []string{"bench", "compare", "cookie", "devices", "doctor", "hugepages", "lab", "reflect", "report", "rss", "serve", "trace", "version"}, names)
 	for _, name := range []string{
 		"port", "connect", "peer-mac", "addr", "gateway", "workers", "rate", "concurrency", "duration", "count", "seed", "scenario", "close",
 		"cookies", "no-timestamps", "no-sack", "no-wscale", "retry", "ecn", "fail-fast", "json", "quiet", "pin", "polling", "cpuprofile", "i-own-this-network",
@@ -65,7 +65,7 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{"bnech", `did you mean "bench"?`},
-		{"frobnicate", "known: bench, cookie, devices, doctor, hugepages, lab, reflect, rss, serve, trace, version"},
+		{"frobnicate", "known: bench, compare, cookie, devices, doctor, hugepages, lab, reflect, report, rss, serve, trace, version"},
 		{"bench --duraton 5s", `did you mean "--duration"?`},
 		{"bench --zzzzzzzzzz", "unknown flag --zzzzzzzzzz"},
 		{"bench --duration", "needs an argument"},

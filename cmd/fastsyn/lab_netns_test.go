@@ -22,7 +22,10 @@ import (
 func TestLabUsage(t *testing.T) {
 	code, out, err := fastsynCmd(t, "lab", "--list")
 	require.Zero(t, code, err)
+	doc, e := os.ReadFile("../../docs/lab.md")
+	require.NoError(t, e)
 	for _, s := range lab.Scenarios() {
+		require.Contains(t, string(doc), "`"+s.Name+"`")
 		require.Contains(t, out, s.Name+" ")
 		require.Contains(t, out, s.Title)
 	}

@@ -24,7 +24,9 @@ func (p *play) simultaneous() {
 		if w.err == nil {
 			w.fail(s.outcome())
 		}
-		q := p.panel(w, w.draw(), "fastsyn and Linux open to each other", "", "SYN> SYN< SYN-ACK> SYN-ACK< ACK> ACK<", 0)
+		pic := w.draw()
+		pic.Client.Role, pic.Server.Role = "left end", "right end"
+		q := p.panel(w, pic, "fastsyn and Linux open to each other", "", "SYN> SYN< SYN-ACK> SYN-ACK< ACK> ACK<", 0)
 		q.describe(a.last(), w.ss())
 		c, after := w.counters()
 		equal(p, "fastsyn counts one simultaneous open", c.SimultaneousOpens, 1)

@@ -1,6 +1,7 @@
 package ladder
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -15,12 +16,18 @@ type Diagram struct {
 
 // Party is one end.
 type Party struct {
+	Role  string // "" is client on the left, server on the right
 	Name  string // "fastsyn", "Linux"
 	Addr  string // "10.71.0.1:40000"
 	State string // before the first item
 	// Stateless ends keep nothing of a SYN, as a server that answers by cookies: they stay in
 	// LISTEN until the handshake is over.
 	Stateless bool
+}
+
+// roles are what both ends are called.
+func (d *Diagram) roles() (left, right string) {
+	return cmp.Or(d.Client.Role, "client"), cmp.Or(d.Server.Role, "server")
 }
 
 // Item is a segment, or a note if Segment is nil.

@@ -10,9 +10,10 @@ import (
 
 // Remark says what a segment means, in a sentence. Relate and Track have been called.
 func (d *Diagram) Remark(s *Segment) string {
-	who, own, peer := "client", "C", "S"
+	left, right := d.roles()
+	who, own, peer := left, "C", "S"
 	if s.FromServer {
-		who, own, peer = "server", "S", "C"
+		who, own, peer = right, "S", "C"
 	}
 	text := d.meaning(s, who, own, peer)
 	if s.Again {

@@ -102,8 +102,9 @@ func (d *Diagram) head() []string {
 	const margin = timeWidth + 1 + stateWidth + 1
 	client, server := d.Client.Name+" "+d.Client.Addr, d.Server.Name+" "+d.Server.Addr
 	gap := bodyWidth + 2 - width(client) - width(server)
+	leftRole, rightRole := d.roles()
 	lines := []string{
-		right("ms", timeWidth) + strings.Repeat(" ", margin-timeWidth) + "client" + strings.Repeat(" ", bodyWidth+2-12) + "server" +
+		right("ms", timeWidth) + strings.Repeat(" ", margin-timeWidth) + leftRole + strings.Repeat(" ", bodyWidth+2-width(leftRole)-width(rightRole)) + rightRole +
 			strings.Repeat(" ", margin-timeWidth) + right("ms", timeWidth),
 		strings.Repeat(" ", margin) + client + strings.Repeat(" ", max(2, gap)) + server,
 	}
@@ -200,7 +201,7 @@ func (s *Segment) color() string {
 func (d *Diagram) arrow(s *Segment) []row {
 	label := d.label(s)
 	if s.Flags&wire.FlagRST == 0 {
-		if w := fmt.Sprintf("%s win=%d", label, s.Window); width(w) <= bodyWidth-7 {
+		if w := fmt.Sprintf("%s win=%d", label, s.Window); width(w) <= bodyWidth-8 {
 			label = w
 		}
 	}
