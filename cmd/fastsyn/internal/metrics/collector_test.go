@@ -210,7 +210,7 @@ func same(t *testing.T, want bench.Latency, f *dto.MetricFamily) {
 
 // nativeQuantile is the upper end of the bucket of a native histogram that holds the quantile.
 func nativeQuantile(h *dto.Histogram, q float64) float64 {
-	rank := int64(math.Ceil(q * float64(h.GetSampleCount())))
+	rank := max(1, int64(q*float64(h.GetSampleCount())+0.5)) // as HdrHistogram has it
 	seen := int64(h.GetZeroCount())
 	if seen >= rank {
 		return 0
@@ -397,4 +397,29 @@ func TestServeSnapshot(t *testing.T) {
 	require.EqualValues(t, 3, sum(m["fastsyn_device_counters_total"], "end", "server", "counter", "rx_no_dma"))
 	require.Len(t, m["fastsyn_half_open"].Metric, 2)
 	require.Nil(t, m["fastsyn_bench_done_total"])
+}
+
+// Whatever a scenario counts has a name that the linter takes, and one meaning.
+func TestEveryScenario(t *testing.T) {
+	few := map[string]bench.Config{
+		bench.ScenarioMixed:       {Rate: 500, Duration: 300 * time.Millisecond},
+		bench.ScenarioConcurrency: {Concurrency: 50, Hold: 100 * time.Millisecond},
+		bench.ScenarioChurn:       {Concurrency: 50, Lifetime: 50 * time.Millisecond, Duration: 300 * time.Millisecond},
+		bench.ScenarioTimeout:     {Count: 20, SYNRetries: 1, InitialRTO: 20 * time.Millisecond},
+	}
+	for _, s := range bench.Scenarios() {
+		t.Run(s.Name, func(t *testing.T) {
+			config, ok := few[s.Name]
+			if !ok {
+				config.Count = 100
+			}
+			config.Scenario = s.Name
+			_, live := ran(t, config)
+			c := NewCollector("bench", live.Read)
+			problems, err := testutil.CollectAndLint(c)
+			require.NoError(t, err)
+			require.Empty(t, problems)
+			require.NotNil(t, gathered(t, c)["fastsyn_bench_done_total"])
+		})
+	}
 }

@@ -3,6 +3,6 @@
 // curl, asks. docs/live.md lists the families.
 //
 // Nothing is counted here, and nothing is done until somebody asks. A scrape takes a snapshot, for
-// which each worker spends some ten microseconds between two of its bursts; scrapes that
-// come closer together than a quarter of a second share one.
+// which each worker copies what it has between two of its bursts; scrapes that come closer
+// together than a quarter of a second share one. bench/results/metrics-cost.txt has the times.
 package metrics
