@@ -83,10 +83,7 @@ func duration(ns int64) string {
 	return bench.FormatDuration(time.Duration(ns))
 }
 
-// seconds prints a time in seconds.
-func seconds(s float64) string { return strconv.FormatFloat(s, 'f', -1, 64) + "s" }
-
-// tickSeconds is seconds for an axis, without the noise of binary fractions.
+// tickSeconds prints seconds of an axis, without the noise of binary fractions.
 func tickSeconds(s float64) string { return strconv.FormatFloat(s, 'g', 6, 64) + "s" }
 
 // tickDuration prints a round number of nanoseconds: 1µs, 200ms, 50s.

@@ -82,15 +82,14 @@ func tiles(r *bench.Report) []tile {
 		}
 		out = append(out, t)
 	}
-	for _, o := range outcomes(r) {
-		failed := uint64(0)
+	if all := outcomes(r); len(all) > 0 {
+		o, failed := all[0], uint64(0)
 		for _, p := range o.Parts {
 			if p.failed {
 				failed += p.n
 			}
 		}
 		out = append(out, tile{Name: "failed", Figure: share(failed, o.total), Text: count(failed) + " of " + count(o.total), Bad: failed > 0})
-		break
 	}
 	if n := r.Retransmissions.SYN; n > 0 {
 		out = append(out, tile{Name: "SYNs repeated", Figure: count(n), Text: "after a timeout"})
