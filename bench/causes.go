@@ -32,16 +32,21 @@ func backlog(r *Report, total uint64) string {
 	return ""
 }
 
-// ports names source ports, if the generators spent more than a twentieth of the time without a free one.
+// ports names source ports, if the generators waited for one in more than a fiftieth of the time. To find that none is
+// free takes time as well, which is not in it.
 func ports(r *Report) string {
 	h := &r.Handshakes
 	waited := time.Duration(h.PortPoolExhausted) * poolRetry
-	if share := waited.Seconds() / max(1e-9, r.DurationS*float64(max(1, r.Workers))); share > 0.05 {
-		return fmt.Sprintf("source ports: %s times no tuple was free, and %.0f %% of the time passed in waiting; more source addresses (--addr, --pool) or shorter flows (--close rst) help.",
+	if share := waited.Seconds() / max(1e-9, r.DurationS*float64(max(1, r.Workers))); share > 0.02 {
+		return fmt.Sprintf("source ports: %s times no tuple was free, and at least %.0f %% of the time passed in waiting; more source addresses (--addr, --pool) or shorter flows (--close rst) help.",
 			count(h.PortPoolExhausted), 100*min(1, share))
 	}
 	return ""
 }
+
+// late reports whether the opens of a schedule were made so late that it was not kept, though all of them were made: by more
+// than a tenth of the sending time on average.
+func late(r *Report) bool { return r.Phases.Wait.Mean > 0.1*1e9*r.DurationS }
 
 // behind says that a schedule was not kept because all places were taken.
 func behind(r *Report) string {
@@ -56,8 +61,12 @@ func behind(r *Report) string {
 	if mean <= 0 || most >= r.TargetRate {
 		return ""
 	}
-	return fmt.Sprintf("concurrency: the schedule is %s opens behind. %s in flight with a mean of %v make at most %s/s, less than the %s/s asked for; more --concurrency helps.",
-		count(r.Handshakes.Unsent), count(uint64(r.Concurrency)), shortDuration(time.Duration(mean)), number(most), number(r.TargetRate))
+	how := fmt.Sprintf("is %s opens behind", count(r.Handshakes.Unsent))
+	if r.Handshakes.Unsent == 0 {
+		how = fmt.Sprintf("was late by %s on average", shortDuration(time.Duration(r.Phases.Wait.Mean)))
+	}
+	return fmt.Sprintf("concurrency: the schedule %s. %s in flight with a mean of %v make at most %s/s, less than the %s/s asked for; more --concurrency helps.",
+		how, count(uint64(r.Concurrency)), shortDuration(time.Duration(mean)), number(most), number(r.TargetRate))
 }
 
 // skew names an end of which one worker is at its limit while the others are not, since most frames come to its queue.

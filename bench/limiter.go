@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fastsyn/fastsyn/dataplane"
@@ -41,7 +43,7 @@ func openLimiter(r *Report) string {
 	switch {
 	case h.Attempted == 0:
 		return "nothing was sent: the run ended before the first SYN."
-	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
+	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100 && !late(r):
 		return r.askedFor("opens")
 	}
 	if s := rings(r, h.Attempted); s != "" {
@@ -101,13 +103,13 @@ func stolen(r *Report) string {
 // rings names a ring of a device that was full for more than one in manyLost of
 // total, and whether it was full because of the worker that empties it.
 func rings(r *Report, total uint64) string {
-	sides := []struct {
+	type named struct {
 		name string
 		*Side
-	}{{"client", &r.Client}}
+	}
+	sides := []named{{"client", &r.Client}}
 	if r.Server != nil {
-		sides = append(sides, sides[0])
-		sides[0].name, sides[0].Side = "server", r.Server
+		sides = []named{{"server", r.Server}, sides[0]}
 	}
 	for _, s := range sides {
 		if s.Port.RxMissed <= total/manyLost {
@@ -119,6 +121,7 @@ func rings(r *Report, total uint64) string {
 		return fmt.Sprintf("the device: %s frames found the %s's receive ring full (worker busy %.0f %%, bursts of %.0f); longer rings or less --concurrency help.",
 			count(s.Port.RxMissed), s.name, 100*s.Busy, s.Burst)
 	}
+	slices.SortStableFunc(sides, func(a, b named) int { return cmp.Compare(b.Port.TxFull, a.Port.TxFull) })
 	for _, s := range sides {
 		if s.Port.TxFull > total/manyLost {
 			return fmt.Sprintf("the device: %s frames found the %s's transmit ring full and were not sent: what is behind it takes them no faster.", count(s.Port.TxFull), s.name)

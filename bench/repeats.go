@@ -114,7 +114,7 @@ func repetition(r *Report) string {
 	p := r.repeats()
 	s := fmt.Sprintf("retransmissions: %s SYNs of %s attempts were repeated", count(r.Retransmissions.SYN), count(h.Attempted))
 	if p.total > 0 {
-		s += fmt.Sprintf("; of %s that were established then, %s", plural(int(p.total), "handshake"), p.String())
+		s += fmt.Sprintf("; of %s handshakes established then %s", count(p.total), p.String())
 	}
 	if p.plateau() > p.total/2 {
 		s = "RTO plateau, " + s

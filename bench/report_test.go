@@ -250,13 +250,14 @@ func TestLimiter(t *testing.T) {
 		{"rate", "1,000 opens/s on a fixed schedule", func(r *Report) { r.TargetRate = 1000 }},
 		{"tx full", "the device: 1,000,000 frames found the client's transmit ring full", func(r *Report) { r.Client.Port.TxFull = 1e6 }},
 		{"server tx full", "the server's transmit ring full", func(r *Report) { r.Server.Port.TxFull = 1e6 }},
+		{"both tx full", "2,000,000 frames found the client's transmit ring full", func(r *Report) { r.Client.Port.TxFull, r.Server.Port.TxFull = 2e6, 1e6 }},
 		{"a few tx full", "the server's processor", func(r *Report) { r.Server.Port.TxFull = 1e3 }},
 		{"rx missed", "the server's processor: its worker is busy 100 %, and 1,000,000 frames found its receive ring full", func(r *Report) { r.Server.Port.RxMissed = 1e6 }},
 		{"rx missed, idle", "the device: 1,000,000 frames found the client's receive ring full (worker busy 50 %", func(r *Report) { r.Client.Port.RxMissed, r.Client.Busy = 1e6, 0.5 }},
 		{"rx missed, keeps up", "the device: 1,000,000 frames found the server's", func(r *Report) { r.Server.Port.RxMissed, r.Server.Burst = 1e6, 9 }},
 		{"rto", "retransmissions", func(r *Report) { r.Retransmissions.SYN = 1e6 }},
-		{"ports", "source ports: 1,000 times no tuple was free, and 20 % of the time passed in waiting", func(r *Report) { r.Handshakes.PortPoolExhausted = 1000 }},
-		{"a few laps of the ports", "the server's processor", func(r *Report) { r.Handshakes.PortPoolExhausted = 100 }},
+		{"ports", "source ports: 1,000 times no tuple was free, and at least 20 % of the time passed in waiting", func(r *Report) { r.Handshakes.PortPoolExhausted = 1000 }},
+		{"a few laps of the ports", "the server's processor", func(r *Report) { r.Handshakes.PortPoolExhausted = 50 }},
 		{"backlog", "the server's queues: 50,000 segments of 11,234,567 attempts found its accept queue full", func(r *Report) { r.Server.Drops["accept_queue_full"] = 50_000 }},
 		{"behind", "concurrency: the schedule is 1,000,000 opens behind. 256 in flight with a mean of 113µs make at most 2,265,477/s, less than the 5,000,000/s", func(r *Report) {
 			r.TargetRate, r.Handshakes.Unsent = 5e6, 1e6
