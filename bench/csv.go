@@ -67,12 +67,17 @@ type csvFile struct {
 // NewCSV writes a line for each interval to w, in the form of RFC 4180, after one with the names of the columns.
 func NewCSV(w io.Writer, run string) IntervalWriter {
 	c := &csvFile{newLines(w), run}
+	c.put(record(csvHead()))
+	return c
+}
+
+// csvHead names the columns.
+func csvHead() []string {
 	head := []string{"run_id", "time", "skipped"}
 	for _, x := range columns {
 		head = append(head, x.name)
 	}
-	c.put(record(head))
-	return c
+	return head
 }
 
 // record is a line.
@@ -98,4 +103,18 @@ func (c *csvFile) Close(*Report) error {
 		return fmt.Errorf("--csv: %w", err)
 	}
 	return nil
+}
+
+// WriteCSV writes the intervals of a report as NewCSV does while a run goes on, but for the times of day, which a report does not have.
+func (r *Report) WriteCSV(w io.Writer) error {
+	b := record(csvHead())
+	for i := range r.Intervals {
+		fields := []string{r.RunID, "", "0"}
+		for _, x := range columns {
+			fields = append(fields, x.of(&r.Intervals[i]))
+		}
+		b = append(b, record(fields)...)
+	}
+	_, err := w.Write(b)
+	return err
 }

@@ -11,6 +11,7 @@ import (
 
 type reportFlags struct {
 	output
+	csv    string
 	schema bool
 }
 
@@ -56,6 +57,7 @@ percentiles are those of the merged histograms. To tell runs apart, use compare.
 	}
 	o.output.flags(cmd)
 	f := cmd.Flags()
+	f.StringVar(&o.csv, "csv", "", "write its intervals as CSV to a file, or - for standard output (and no text)")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of reports")
 	return cmd
 }
@@ -73,7 +75,15 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return o.output.write(out, r, !o.output.takesStdout())
+	if o.csv == "-" && o.output.takesStdout() {
+		return usagef("--csv - and another report on standard output would be mixed; give a file to one of them")
+	}
+	if o.csv != "" {
+		if err := writeTo("csv", o.csv, out, r.WriteCSV); err != nil {
+			return err
+		}
+	}
+	return o.output.write(out, r, o.csv != "-" && !o.output.takesStdout())
 }
 
 // openReports reads files and merges them.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,6 +50,22 @@ func TestReportCommand(t *testing.T) {
 		code, out, _ = runCLI(t, string(raw), "report", "-", "--json", "-")
 		require.Equal(t, exitOK, code)
 		require.Equal(t, string(raw), out)
+		code, out, _ = runCLI(t, string(raw), "report", "-", "--csv", "-")
+		require.Equal(t, exitOK, code)
+		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+		require.NoError(t, err)
+		r, err := measure.OpenReport(file, nil)
+		require.NoError(t, err)
+		require.Len(t, rows, 1+len(r.Intervals))
+		require.Equal(t, "run_id", rows[0][0])
+		done := 0
+		for _, row := range rows[1:] {
+			require.Equal(t, r.RunID, row[0])
+			n, err := strconv.Atoi(row[slices.Index(rows[0], "done")])
+			require.NoError(t, err)
+			done += n
+		}
+		require.Positive(t, done)
 	}
 	code, out, _ := runCLI(t, "", "report", "--schema")
 	require.Equal(t, exitOK, code)
@@ -94,6 +113,7 @@ func TestReportCommandErrors(t *testing.T) {
 		"tampered":     {strings.Replace(string(raw), `"established": 2000`, `"established": 1999`, 1), []string{"report", "-"}, exitInvalid, "the report is invalid"},
 		"newer":        {strings.Replace(string(raw), "report/v1", "report/v9", 1), []string{"report", "-"}, exitFailure, "as new as the report"},
 		"unwritable":   {string(raw), []string{"report", "-", "--json", filepath.Join(t.TempDir(), "no", "x")}, exitFailure, "--json"},
+		"both there":   {string(raw), []string{"report", "-", "--json", "-", "--csv", "-"}, exitUsage, "would be mixed"},
 		"unknown flag": {"", []string{"report", "--jsno", "x"}, exitUsage, `did you mean "--json"?`},
 	} {
 		t.Run(name, func(t *testing.T) {
