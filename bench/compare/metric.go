@@ -32,7 +32,7 @@ type metric struct {
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// mainRate is what the scenario is about, per second.
+// mainRate is what the scenario is about, per second: what is done in its intervals, unless the report has a rate of it.
 func mainRate(r *bench.Report) float64 {
 	switch {
 	case r.HTTP.Attempted > 0:
@@ -41,8 +41,30 @@ func mainRate(r *bench.Report) float64 {
 		return r.Rate.AnsweredPerS
 	case r.Echo.Sent > 0:
 		return r.Rate.ReturnedPerS
+	case r.Rate.HandshakesPerS > 0:
+		return r.Rate.HandshakesPerS
 	}
-	return r.Rate.HandshakesPerS
+	done, length := 0.0, 0.0
+	for i := range r.Intervals {
+		if v := &r.Intervals[i]; !v.Draining {
+			done, length = done+float64(v.Done), length+v.LengthS
+		}
+	}
+	return done / max(length, 1e-9)
+}
+
+// failures are the attempts that did not end as the scenario wants.
+func failures(r *bench.Report) uint64 {
+	if len(r.Intervals) == 0 {
+		h, w := &r.Handshakes, &r.HTTP
+		return max(h.Refused+h.TimedOut+h.Unreachable+h.Reset, w.NotConnected+w.BadResponse+w.Short+w.Reset+w.Broken) +
+			r.SYNFlood.Reset + r.SYNFlood.Unanswered + r.Echo.Lost
+	}
+	var n int64
+	for i := range r.Intervals {
+		n += r.Intervals[i].Failed
+	}
+	return uint64(max(0, n))
 }
 
 // attempts are those of the scenario.
@@ -64,11 +86,7 @@ var rates = map[string]func(*bench.Rate) float64{
 
 // shares of the attempts by name.
 var shares = map[string]func(*bench.Report) uint64{
-	"failed": func(r *bench.Report) uint64 {
-		h, w := &r.Handshakes, &r.HTTP
-		return max(h.Refused+h.TimedOut+h.Unreachable+h.Reset, w.NotConnected+w.BadResponse+w.Short+w.Reset+w.Broken) +
-			r.SYNFlood.Reset + r.SYNFlood.Unanswered + r.Echo.Lost
-	},
+	"failed":        failures,
 	"refused":       func(r *bench.Report) uint64 { return r.Handshakes.Refused },
 	"timed_out":     func(r *bench.Report) uint64 { return r.Handshakes.TimedOut },
 	"unreachable":   func(r *bench.Report) uint64 { return r.Handshakes.Unreachable },
