@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -72,17 +71,19 @@ func runReport(cmd *cobra.Command, o *reportFlags, files []string) (err error) {
 	if err := o.output.check(); err != nil {
 		return err
 	}
-	if o.csv == "-" && o.output.takesStdout() {
-		return usagef("--csv - and another output: both on standard output would be mixed; give a file to one of them")
-	}
 	r, err := openReports(cmd, files)
 	if err != nil {
 		return err
 	}
-	if o.csv != "" {
-		err = writeTo("csv", o.csv, out, r.WriteCSV)
+	if o.csv == "-" && o.output.takesStdout() {
+		return usagef("--csv - and another report on standard output would be mixed; give a file to one of them")
 	}
-	return errors.Join(err, o.output.write(out, r, !o.output.takesStdout() && o.csv != "-"))
+	if o.csv != "" {
+		if err := writeTo("csv", o.csv, out, r.WriteCSV); err != nil {
+			return err
+		}
+	}
+	return o.output.write(out, r, o.csv != "-" && !o.output.takesStdout())
 }
 
 // openReports reads files and merges them.
