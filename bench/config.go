@@ -12,6 +12,7 @@ import (
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/handshake"
+	"github.com/fastsyn/fastsyn/rss"
 )
 
 // The ways to close a flow once it is established.
@@ -63,6 +64,10 @@ type Config struct {
 	// Pools are prefixes of which every address is a source of ours. The peer
 	// must route them here. --pool
 	Pools []string `flag:"pool"`
+	// Ports are source ports and ranges of them, "4000,5000-5999". Default "1024-65535", in
+	// syn-flood "32768-65535". --ports
+	Ports      string          `flag:"ports"`
+	portRanges []rss.PortRange // set by normalize
 	// Gateways are next hops, at most one per family. --gateway
 	Gateways []string `flag:"gateway"`
 	// DAD is how long another host that has one of Addrs may say so (fastsyn.Config.DAD), with
@@ -391,6 +396,9 @@ func (c *Config) addressing() error {
 	if kind.raw {
 		return c.echoAddressing(sp)
 	}
+	if c.portRanges, err = parsePorts(c.Ports); err != nil {
+		return err
+	}
 	if c.PeerMAC != "" {
 		return flagError("peer-mac", c.PeerMAC, "Ethernet addresses are found by ARP and NDP", "leave it out, or use --scenario echo")
 	}
@@ -451,7 +459,7 @@ func (c *Config) echoAddressing(sp dataplane.Spec) error {
 	for _, e := range []struct {
 		flag  string
 		given []string
-	}{{"connect", []string{c.Connect}}, {"addr", c.Addrs}, {"pool", c.Pools}, {"gateway", c.Gateways}} {
+	}{{"connect", []string{c.Connect}}, {"addr", c.Addrs}, {"pool", c.Pools}, {"gateway", c.Gateways}, {"ports", []string{c.Ports}}} {
 		if s := strings.Join(e.given, ","); s != "" {
 			return flagError(e.flag, s, "an echo knows no IP addresses, only that of a reflector's port on the same link", "use --peer-mac")
 		}

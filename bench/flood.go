@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -28,9 +29,7 @@ type flood struct {
 	lifecycle
 	worker *worker.Worker // nil until the first SYN
 	picker *rss.Picker    // nil: one queue, any port will do
-	base   wire.Addr      // sources are base + first + a random number below hosts
-	first  uint64
-	hosts  uint64
+	pool   pool           // of the sources
 	key    uint64
 	window int
 	pace   pace
@@ -70,13 +69,10 @@ type floodCounters struct {
 // that are not answered are presumed lost, so that loss does not eat up the window.
 func (f *flood) inflight() int { return int(f.ctr.sent - f.ahead) }
 
-func newFlood(j *job, id int, base wire.Addr, mask uint64, p *rss.Picker, seed uint64) *flood {
+func newFlood(j *job, id int, sources pool, p *rss.Picker, seed uint64) *flood {
 	f := &flood{
-		lifecycle: newLifecycle(j, id), base: base, hosts: 1, picker: p,
-		key: mix(seed ^ mix(uint64(id)+1)), service: newLatency(), v4: base.Is4(),
-	}
-	if mask != 0 { // the first address of a prefix names the network, the last is its broadcast address
-		f.first, f.hosts = 1, max(1, mask-1)
+		lifecycle: newLifecycle(j, id), pool: sources, picker: p,
+		key: mix(seed ^ mix(uint64(id)+1)), service: newLatency(), v4: sources.at(0).Is4(),
 	}
 	f.window = max(1, f.share(j.cfg.Concurrency))
 	f.patience = stallTime
@@ -136,7 +132,6 @@ func (f *flood) prepare(w *worker.Worker) error {
 func (f *flood) template() error {
 	c := &f.job.cfg
 	s := wire.Segment{Tuple: wire.Tuple{Remote: f.job.remote, RemotePort: f.job.port}, Flags: wire.FlagSYN, Win: 64240}
-	s.Local.Hi = f.base.Hi // the same for all sources
 	if f.v4 {
 		s.Local = wire.Addr4(0)
 	}
@@ -219,21 +214,29 @@ func (f *flood) expire(now int64) {
 	}
 }
 
-// source returns the source of SYN number k: the low half of its address, the
-// high one being that of base, and its port.
-func (f *flood) source(k uint64) (lo uint64, port uint16) {
+// source returns the source of SYN number k: its address, by the upper bits of a random number, and its port, by
+// the lower ones.
+func (f *flood) source(k uint64) (a wire.Addr, port uint16) {
 	r := mix(f.key + k)
-	lo = f.base.Lo + f.first + uint64(uint32(r))*f.hosts>>32
+	i, _ := bits.Mul64(r, f.pool.n)
+	a = f.pool.at(i)
 	if f.picker != nil {
-		return lo, f.pick(lo, r)
+		return f.pick(a, r)
 	}
-	return lo, floodBase | uint16(r>>48)
+	return a, floodBase | uint16(r)
 }
 
-// pick returns a port that brings the answers back to the queue of f.
-func (f *flood) pick(lo, r uint64) uint16 {
-	set := start(f.picker, wire.Addr{Hi: f.base.Hi, Lo: lo}, f.job.remote, f.job.port)
-	return set.At(f.id, int(r>>40)%set.Count(f.id))
+// pick returns a port that brings the answers to a back to the queue of f, or another source
+// that has one.
+func (f *flood) pick(a wire.Addr, r uint64) (wire.Addr, uint16) {
+	for {
+		if port, ok := start(f.picker, a, f.job.remote, f.job.port).Pick(f.id, uint32(r)); ok {
+			return a, port
+		}
+		r = mix(r)
+		i, _ := bits.Mul64(r, f.pool.n)
+		a = f.pool.at(i)
+	}
 }
 
 // The sequence numbers are a permutation of the SYNs' numbers: times an odd
@@ -249,8 +252,8 @@ func (f *flood) Send(now int64, b *dataplane.Batch) {
 	k := f.ctr.sent
 	data, verdict := b.Data[:b.N], b.Verdict[:b.N]
 	for i := range data {
-		lo, port := f.source(k)
-		data[i] = f.put(data[i], lo, port, f.isn(k))
+		a, port := f.source(k)
+		data[i] = f.put(data[i], a, port, f.isn(k))
 		verdict[i] = dataplane.Reply
 		f.sentAt[k&mask] = stamp
 		k++
@@ -263,7 +266,7 @@ func (f *flood) Send(now int64, b *dataplane.Batch) {
 }
 
 // put writes a SYN into the buffer p and returns it: the template, and what is zero in it.
-func (f *flood) put(p []byte, lo uint64, port uint16, isn uint32) []byte {
+func (f *flood) put(p []byte, from wire.Addr, port uint16, isn uint32) []byte {
 	be := binary.BigEndian
 	p = p[:floodRoom]
 	*(*[floodRoom]byte)(p) = [floodRoom]byte(f.frame[:])
@@ -273,13 +276,14 @@ func (f *flood) put(p []byte, lo uint64, port uint16, isn uint32) []byte {
 	ip, tcp := p[f.l3:], p[f.l4:]
 	sum := f.tcpSum + uint64(isn) + uint64(port)
 	if f.v4 {
-		a := uint32(lo)
+		a := from.V4()
 		sum += uint64(a)
 		be.PutUint32(ip[12:], a)
 		be.PutUint16(ip[10:], ^wire.Fold(f.ipSum+uint64(a)))
 	} else {
-		sum += lo>>32 + lo&0xffffffff
-		be.PutUint64(ip[16:], lo)
+		sum += from.Hi>>32 + from.Hi&0xffffffff + from.Lo>>32 + from.Lo&0xffffffff
+		be.PutUint64(ip[8:], from.Hi)
+		be.PutUint64(ip[16:], from.Lo)
 	}
 	be.PutUint16(tcp, port)
 	be.PutUint32(tcp[4:], isn)
@@ -304,7 +308,7 @@ func (f *flood) Receive(now int64, segs []*wire.Segment) {
 			continue
 		}
 		k := f.ctr.sent - 1 - age
-		if lo, port := f.source(k); lo != s.Local.Lo || f.base.Hi != s.Local.Hi || port != s.LocalPort {
+		if a, port := f.source(k); a != s.Local || port != s.LocalPort {
 			f.ctr.bad++
 			continue
 		}

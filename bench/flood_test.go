@@ -26,9 +26,9 @@ func testFlood(t testing.TB, to, pool string, c Config) *flood {
 	c.Concurrency = 256
 	e := addrPort(to)
 	j := &job{cfg: c, workers: 1, remote: e.addr, port: e.port, fail: make(chan error, 1)}
-	base, mask, err := spoofRange(nil, []string{pool}, e.addr)
+	from, err := invented(nil, []string{pool}, e.addr)
 	require.NoError(t, err)
-	f := newFlood(j, 0, base, mask, nil, 1)
+	f := newFlood(j, 0, from, nil, 1)
 	f.phase, f.until = sending, 1<<62
 	f.link = wire.Link{Dst: [6]byte{2, 0, 0, 0, 0, 1}, Src: [6]byte{2, 0, 0, 0, 0, 2}}
 	require.NoError(t, f.template())

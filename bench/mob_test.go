@@ -61,8 +61,9 @@ func newMob(tb testing.TB, q dataplane.Queue, own, server [6]byte, prefixes int,
 	}
 	to := wire.Addr4(siegeServer)
 	j := &job{cfg: Config{Concurrency: 4096}, workers: 1, remote: to, port: serverPort, fail: make(chan error, 1)}
-	m.flood = newFlood(j, 0, wire.Addr4(siegeFlood), 0, nil, 1)
-	m.flood.first, m.flood.hosts = 0, uint64(prefixes)<<8
+	var from pool
+	from.add(wire.Addr4(siegeFlood), uint64(prefixes)<<8)
+	m.flood = newFlood(j, 0, from, nil, 1)
 	m.flood.link = wire.Link{Dst: server, Src: own}
 	require.NoError(tb, m.flood.template())
 	return m

@@ -404,8 +404,8 @@ func (r *run) makeClients(c *fastsyn.Config, info dataplane.Info) error {
 }
 
 // makeOpeners makes a client of each worker, which open from these addresses.
-func (r *run) makeOpeners(c *fastsyn.Config, info dataplane.Info, locals []wire.Addr) error {
-	picker, err := newPicker(info)
+func (r *run) makeOpeners(c *fastsyn.Config, info dataplane.Info, locals pool) error {
+	picker, err := newPicker(info, r.cfg.portRanges...)
 	if err != nil {
 		return err
 	}
@@ -447,17 +447,20 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 // newFloods makes the flood of each worker, on the terms of j.
 func (r *run) newFloods(j *job, info dataplane.Info) (out []*flood, err error) {
 	var picker *rss.Picker
-	if info.Queues > 1 {
-		if picker, err = newPicker(info); err != nil {
+	if info.Queues > 1 || r.cfg.Ports != "" {
+		if picker, err = newPicker(info, r.cfg.portRanges...); err != nil {
 			return nil, err
 		}
 	}
-	base, mask, err := spoofRange(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
+	from, err := invented(j.cfg.Addrs, j.cfg.Pools, j.remote)
 	if err != nil {
 		return nil, err
 	}
 	for i := range r.cfg.Workers {
-		f := newFlood(j, i, base, mask, picker, r.cfg.Seed)
+		if picker != nil && portsFor(picker, from, j.remote, j.port, i) == 0 {
+			return nil, noPorts(j.remote, i)
+		}
+		f := newFlood(j, i, from, picker, r.cfg.Seed)
 		f.shape = r.shape
 		out = append(out, f)
 	}

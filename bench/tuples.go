@@ -2,7 +2,8 @@ package bench
 
 import (
 	"fmt"
-	"net/netip"
+	"math"
+	"math/bits"
 
 	"github.com/fastsyn/fastsyn/dataplane"
 	"github.com/fastsyn/fastsyn/dataplane/wire"
@@ -12,7 +13,8 @@ import (
 // Source ports: all but the well-known ones.
 const firstPort, lastPort = 1024, 65535
 
-// maxSources bounds the source addresses that are kept apart; more in a pool add nothing.
+// maxSources is up to how many source addresses each has a walk over its ports that is
+// kept; with more it is found anew for each open.
 const maxSources = 1 << 12
 
 // mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014).
@@ -23,8 +25,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// newPicker returns the source ports of a port by the queue replies come to.
-func newPicker(info dataplane.Info) (*rss.Picker, error) {
+// newPicker returns the source ports of a port by the queue replies come to: those of ranges, by default
+// all but the well-known ones.
+func newPicker(info dataplane.Info, ranges ...rss.PortRange) (*rss.Picker, error) {
+	if len(ranges) == 0 {
+		ranges = []rss.PortRange{{Lo: firstPort, Hi: lastPort}}
+	}
 	key, reta := rss.SymmetricKey, rss.RETA{0}
 	if info.Queues > 1 {
 		if len(info.RETA) == 0 || len(info.RSSKey) == 0 {
@@ -36,7 +42,7 @@ func newPicker(info dataplane.Info) (*rss.Picker, error) {
 		}
 		reta = info.RETA
 	}
-	return rss.NewPicker(rss.New(key), reta, firstPort, lastPort)
+	return rss.NewPickerOf(rss.New(key), reta, ranges...)
 }
 
 // start returns the ports for connections from local to remote.
@@ -54,32 +60,44 @@ type tuples struct {
 	seed  uint64
 	at    int
 	laps  uint64
-	total int // tuples in a lap
+	total int    // tuples in a lap
+	crowd *crowd // nil: the sources are few
 	set   []rss.PortSet
 	walk  []rss.Walk
 	tuple []wire.Tuple
 }
 
-func newTuples(p *rss.Picker, locals []wire.Addr, remote wire.Addr, port uint16, queue int, seed uint64) (*tuples, error) {
+func newTuples(p *rss.Picker, locals pool, remote wire.Addr, port uint16, queue int, seed uint64) (*tuples, error) {
 	t := &tuples{queue: queue, seed: mix(seed ^ mix(uint64(queue)))}
-	for i, a := range locals {
+	if locals.n > maxSources {
+		return t, t.many(p, locals, remote, port)
+	}
+	for i := range locals.n {
+		a := locals.at(i)
 		s := start(p, a, remote, port)
 		if s.Count(queue) == 0 {
 			continue
 		}
 		t.total += s.Count(queue)
 		t.set = append(t.set, s)
-		t.walk = append(t.walk, s.Walk(queue, uint32(mix(t.seed+uint64(i)))))
+		t.walk = append(t.walk, s.Walk(queue, uint32(mix(t.seed+i))))
 		t.tuple = append(t.tuple, wire.Tuple{Remote: remote, Local: a, RemotePort: port})
 	}
 	if len(t.set) == 0 {
-		return nil, fmt.Errorf("bench: no source port of %d-%d brings replies of %v to queue %d; use fewer workers", firstPort, lastPort, remote, queue)
+		return nil, noPorts(remote, queue)
 	}
 	return t, nil
 }
 
+func noPorts(remote wire.Addr, queue int) error {
+	return fmt.Errorf("bench: no source port brings replies of %v to queue %d; use fewer workers, or more ports (--ports)", remote, queue)
+}
+
 // next returns the next tuple. It belongs to t until the next call.
 func (t *tuples) next() *wire.Tuple {
+	if t.crowd != nil {
+		return t.crowd.next()
+	}
 	i := t.at
 	if t.at++; t.at == len(t.set) {
 		t.at = 0
@@ -95,43 +113,76 @@ func (t *tuples) next() *wire.Tuple {
 	return &t.tuple[i]
 }
 
-// sources lists the addresses of the family of remote in addrs and pools.
-func sources(addrs, pools []string, remote wire.Addr) []wire.Addr {
-	var out []wire.Addr
-	for _, s := range addrs {
-		if p, err := netip.ParsePrefix(s); err == nil && p.Addr().Is4() == remote.Is4() {
-			out = append(out, wire.AddrFrom(p.Addr()))
-		}
-	}
-	for _, s := range pools {
-		p, err := netip.ParsePrefix(s)
-		if err != nil || p.Addr().Is4() != remote.Is4() {
-			continue
-		}
-		n := 0
-		for a := p.Masked().Addr(); p.Contains(a) && len(out) < maxSources; a, n = a.Next(), n+1 {
-			if n > 0 || p.IsSingleIP() { // the first is the network's own name
-				out = append(out, wire.AddrFrom(a))
-			}
-		}
-	}
-	return out
+// crowd deals out the tuples of more sources than can each have a walk. Addresses come in steps of the golden
+// section, which soon reaches all parts of the pool, each once a round; in each round an address has the next of its ports.
+type crowd struct {
+	picker     *rss.Picker
+	locals     pool
+	queue      int
+	seed       uint64
+	at, stride uint64 // number of the address, and from one to the next: coprime with that of all
+	left       uint64 // addresses of the round
+	round      uint32
+	tuple      wire.Tuple
 }
 
-// spoofRange returns the sources of a flood as a base address and the bits that
-// may vary: the first pool of the family of remote, else the first own address.
-func spoofRange(addrs, pools []string, remote wire.Addr) (base wire.Addr, mask uint64, err error) {
-	for _, s := range pools {
-		p, err := netip.ParsePrefix(s)
-		if err != nil || p.Addr().Is4() != remote.Is4() {
-			continue
+// many makes the crowd of t.
+func (t *tuples) many(p *rss.Picker, locals pool, remote wire.Addr, port uint16) error {
+	c := &crowd{
+		picker: p, locals: locals, queue: t.queue, seed: t.seed, at: t.seed % locals.n, left: locals.n,
+		tuple: wire.Tuple{Remote: remote, RemotePort: port},
+	}
+	for c.stride = uint64(float64(locals.n) / math.Phi); gcd(c.stride, locals.n) != 1; {
+		c.stride++
+	}
+	ports := portsFor(p, locals, remote, port, t.queue)
+	if ports == 0 {
+		return noPorts(remote, t.queue)
+	}
+	t.crowd = c
+	t.total = int(min(ports, 1<<62))
+	return nil
+}
+
+// portsFor estimates how many tuples of a queue there are, from sources here and there in the pool: with few
+// ports an address may have none of them.
+func portsFor(p *rss.Picker, locals pool, remote wire.Addr, port uint16, queue int) float64 {
+	looks := min(locals.n, maxSources)
+	n := 0
+	for i := range looks {
+		if looks < locals.n { // by chance: addresses at even distances hash alike
+			i, _ = bits.Mul64(mix(i), locals.n)
 		}
-		// 16 bits of sources are plenty, with 15 bits of ports each.
-		bits := min(p.Addr().BitLen()-p.Bits(), 16)
-		return wire.AddrFrom(p.Masked().Addr()), 1<<bits - 1, nil
+		n += start(p, locals.at(i), remote, port).Count(queue)
 	}
-	if own := sources(addrs, nil, remote); len(own) > 0 {
-		return own[0], 0, nil
+	return float64(n) * float64(locals.n) / float64(looks)
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
 	}
-	return base, 0, fmt.Errorf("bench: no address or pool of the family of %v", remote)
+	return a
+}
+
+// next is that of tuples.
+func (c *crowd) next() *wire.Tuple {
+	for {
+		i := c.at
+		if c.at += c.stride; c.at >= c.locals.n {
+			c.at -= c.locals.n
+		}
+		round := c.round
+		if c.left--; c.left == 0 {
+			c.left = c.locals.n
+			c.round++
+		}
+		c.tuple.Local = c.locals.at(i)
+		s := start(c.picker, c.tuple.Local, c.tuple.Remote, c.tuple.RemotePort)
+		port, ok := s.Pick(c.queue, uint32(mix(c.seed+i))>>1+round)
+		if ok {
+			c.tuple.LocalPort = port
+			return &c.tuple
+		}
+	}
 }

@@ -41,15 +41,23 @@ type classes struct {
 // about a millisecond for a RETA of 512, tens of them for the largest, and
 // keeps four bytes per port and per pair of RETA entry and queue.
 func NewPicker(t *Toeplitz, reta RETA, lo, hi uint16) (*Picker, error) {
+	return NewPickerOf(t, reta, PortRange{lo, hi})
+}
+
+// PortRange is the ports from Lo to Hi, both included.
+type PortRange struct{ Lo, Hi uint16 }
+
+// NewPickerOf is NewPicker for ports of several ranges, which may overlap.
+func NewPickerOf(t *Toeplitz, reta RETA, ranges ...PortRange) (*Picker, error) {
 	if t == nil {
 		return nil, fmt.Errorf("rss: port picker without a Toeplitz key: pass rss.New(key)")
 	}
 	if err := checkSize(len(reta)); err != nil {
 		return nil, err
 	}
-	lo = max(lo, 1)
-	if lo > hi {
-		return nil, fmt.Errorf("rss: port range %d-%d is empty: want 1 <= lo <= hi", lo, hi)
+	ports, err := portsOf(ranges)
+	if err != nil {
+		return nil, err
 	}
 	reta = append(RETA(nil), reta.period()...)
 	p := &Picker{t: t, queues: reta.queues(), mask: uint32(len(reta) - 1), reta: reta}
@@ -70,9 +78,37 @@ func NewPicker(t *Toeplitz, reta RETA, lo, hi uint16) (*Picker, error) {
 			o.recip = (1<<32 + uint64(o.n) - 1) / uint64(o.n)
 		}
 	}
-	p.v4 = p.classify(input4-2, lo, hi)
-	p.v6 = p.classify(input6-2, lo, hi)
+	p.v4 = p.classify(input4-2, ports)
+	p.v6 = p.classify(input6-2, ports)
 	return p, nil
+}
+
+// portsOf lists the ports of ranges, each once, ascending.
+func portsOf(ranges []PortRange) ([]uint16, error) {
+	if len(ranges) == 0 {
+		return nil, fmt.Errorf("rss: port picker without ports: want at least one range")
+	}
+	var in [1 << 16]bool
+	n := 0
+	for _, r := range ranges {
+		lo := max(r.Lo, 1)
+		if lo > r.Hi {
+			return nil, fmt.Errorf("rss: port range %d-%d is empty: want 1 <= lo <= hi", lo, r.Hi)
+		}
+		for port := int(lo); port <= int(r.Hi); port++ {
+			if !in[port] {
+				n++
+			}
+			in[port] = true
+		}
+	}
+	ports := make([]uint16, 0, n)
+	for port := range in {
+		if in[port] {
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports, nil
 }
 
 // portHash returns T(port): the contribution of a port at input bytes pos and pos+1.
@@ -80,17 +116,17 @@ func (t *Toeplitz) portHash(pos int, port uint16) uint32 {
 	return t.tab[pos][port>>8] ^ t.tab[pos+1][port&0xff]
 }
 
-// classify sorts the ports lo to hi, standing at input byte pos, by counting.
-func (p *Picker) classify(pos int, lo, hi uint16) classes {
+// classify sorts ports, standing at input byte pos, by counting.
+func (p *Picker) classify(pos int, ports []uint16) classes {
 	n := len(p.reta)
 	c := classes{
-		port:  make([]uint16, int(hi)-int(lo)+1),
+		port:  make([]uint16, len(ports)),
 		off:   make([]uint32, n+1),
 		count: make([]uint16, n*p.queues),
 	}
 	size := make([]uint32, n)
-	for port := int(lo); port <= int(hi); port++ {
-		size[p.t.portHash(pos, uint16(port))&p.mask]++
+	for _, port := range ports {
+		size[p.t.portHash(pos, port)&p.mask]++
 	}
 	c.least = size[0]
 	for i, s := range size {
@@ -98,9 +134,9 @@ func (p *Picker) classify(pos int, lo, hi uint16) classes {
 		c.least = min(c.least, s)
 	}
 	next := append([]uint32(nil), c.off[:n]...)
-	for port := int(lo); port <= int(hi); port++ {
-		i := p.t.portHash(pos, uint16(port)) & p.mask
-		c.port[next[i]] = uint16(port)
+	for _, port := range ports {
+		i := p.t.portHash(pos, port) & p.mask
+		c.port[next[i]] = port
 		next[i]++
 	}
 	for base := range n {

@@ -83,6 +83,7 @@ SYN out to established. docs/report.md describes every field of the report.
 	f.StringVar(&c.PeerMAC, "peer-mac", "", "Ethernet address of a reflector, for echo; on a link of two any, such as 02:00:00:00:00:01")
 	f.StringArrayVar(&c.Addrs, "addr", nil, "own address with prefix length, not one of the kernel's; repeatable")
 	f.StringArrayVar(&c.Pools, "pool", nil, "prefix of source addresses that the peer routes here; repeatable")
+	f.StringVar(&c.Ports, "ports", "", "source ports, such as 4000,5000-5999 (default 1024-65535, syn-flood 32768-65535)")
 	f.StringArrayVar(&c.Gateways, "gateway", nil, "next hop for peers not on the link, one per family")
 	dadFlag(cmd, &c.DAD)
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 on the in-memory wire")
@@ -142,7 +143,7 @@ SYN out to established. docs/report.md describes every field of the report.
 		cmd,
 		flagGroup{"What is measured", []string{"scenario", "duration", "count", "rate", "load", "concurrency", "workers", "seed", "drain", "no-drain"}},
 		flagGroup{"Search (docs/load.md)", []string{"search", "search-range", "search-precision", "search-time"}},
-		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "gateway", "dad", "i-own-this-network"}},
+		flagGroup{"Link and addresses", []string{"port", "ipv6", "connect", "peer-mac", "addr", "pool", "ports", "gateway", "dad", "i-own-this-network"}},
 		flagGroup{"Flows", []string{"close", "time-wait", "hold", "no-probe", "lifetime", "lifetime-dist", "fastopen", "http-requests", "http-pipeline", "http-body", "http-path"}},
 		flagGroup{"Our server", []string{"cookies", "max-flows", "max-half-open", "listener-half-open", "evict-oldest", "syn-limit", "source-limit", "source-over"}},
 		flagGroup{"Clients under a flood (docs/scenarios.md)", []string{"clients", "flood-rate"}},
