@@ -42,7 +42,7 @@ func openLimiter(r *Report) string {
 	case h.Attempted == 0:
 		return "nothing was sent: the run ended before the first SYN."
 	case r.TargetRate > 0 && h.Unsent <= h.Attempted/100:
-		return fmt.Sprintf("the rate asked for: %s opens/s on a fixed schedule, which was kept.", number(r.TargetRate))
+		return r.askedFor("opens")
 	}
 	if s := rings(r, h.Attempted); s != "" {
 		return s
@@ -63,6 +63,14 @@ func openLimiter(r *Report) string {
 		return s
 	}
 	return workers(r, scenarioOf(r.Scenario).noun)
+}
+
+// askedFor says that the schedule was the limit.
+func (r *Report) askedFor(noun string) string {
+	if r.Load != "" {
+		return fmt.Sprintf("the load asked for: %s, %s %s/s in the mean, which was kept.", r.Load, number(r.TargetRate), noun)
+	}
+	return fmt.Sprintf("the rate asked for: %s %s/s on a fixed schedule, which was kept.", number(r.TargetRate), noun)
 }
 
 // failures are the transactions that went wrong once they were connected.
@@ -180,7 +188,7 @@ func floodLimiter(r *Report) string {
 	case f.Reset > f.Answered:
 		return fmt.Sprintf("the peer answered %s of %s SYNs by RST: nothing listens there.", count(f.Reset), count(f.Sent))
 	case r.TargetRate > 0 && r.Rate.SYNsPerS >= 0.99*r.TargetRate:
-		return fmt.Sprintf("the rate asked for: %s SYNs/s on a fixed schedule, which was kept.", number(r.TargetRate))
+		return r.askedFor("SYNs")
 	case f.Stalls > 0 && stolen(r) == "":
 		return fmt.Sprintf("the peer: %s times it answered nothing for 100 ms.", count(f.Stalls))
 	}
@@ -207,7 +215,7 @@ func echoLimiter(r *Report) string {
 	case e.Returned == 0:
 		return fmt.Sprintf("nothing came back of %s frames: after each window of %s the echo waited 100 ms.", count(e.Sent), count(uint64(r.Concurrency)))
 	case r.TargetRate > 0 && r.Rate.FramesPerS >= 0.99*r.TargetRate:
-		return fmt.Sprintf("the rate asked for: %s frames/s on a fixed schedule, which was kept.", number(r.TargetRate))
+		return r.askedFor("frames")
 	case e.Stalls > 0 && stolen(r) == "":
 		return fmt.Sprintf("the peer: %s times nothing came back for 100 ms.", count(e.Stalls))
 	}

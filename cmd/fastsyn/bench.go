@@ -255,5 +255,8 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if err == nil && !r.Valid {
 		err = fmt.Errorf("%w: %s", errInvalid, r.InvalidReason)
 	}
+	if err == nil && r.Search != nil && r.Search.RatePerS == 0 {
+		err = fmt.Errorf("search: %s", r.Search)
+	}
 	return err
 }

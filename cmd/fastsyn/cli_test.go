@@ -74,6 +74,10 @@ func TestWrongUsage(t *testing.T) {
 		{"bench --scenario synflood", `did you mean "syn-flood"?`},
 		{"bench --close fn", `did you mean "fin"?`},
 		{"bench --rate -3", "0 for as fast as possible"},
+		{"bench --rate 3 --load 1k", "--load 1k has rates of its own"},
+		{"bench --load ramp:1k..2k", "stage 1: it has no time; write ramp:FROM..TO/TIME, such as ramp:1k..50k/30s"},
+		{"bench --search p99<5", "write a time such as 5ms"},
+		{"bench --ports 0-5", "from 1 to 65535"},
 		{"bench --retry windows", "linux, linux-linear, bsd, textbook"},
 		{"bench --retry bsd --syn-retries 7", "has 6 repetitions"},
 		{"bench --retry bsd --initial-rto 2s", "has waits of its own"},
@@ -225,6 +229,22 @@ func TestBenchTextAndFiles(t *testing.T) {
 	require.NoError(t, e)
 	require.EqualValues(t, 7, decode(t, string(b))["seed"])
 	require.FileExists(t, profile)
+}
+
+// A search that finds nothing has failed, and says why.
+func TestBenchSearchUnmet(t *testing.T) {
+	code, out, err := fastsynCmd(t, "bench", "--search", "p50<1ns", "--search-range", "100..200", "--duration", "50ms", "--quiet", "--polling", "adaptive", "--pin", "off")
+	require.Equal(t, 1, code)
+	require.Contains(t, err, "search: p50<1ns is not met, not even at 100/s: p50<1ns is ")
+	require.Contains(t, out, "missed           100/s")
+}
+
+func TestBenchLoad(t *testing.T) {
+	code, out, err := fastsynCmd(t, "bench", "--load", "ramp:0..4k/100ms,hold:50ms", "--ports", "2000-2999", "--json", "-", "--polling", "adaptive", "--pin", "off")
+	require.Zero(t, code, err)
+	r := decode(t, out)
+	require.Equal(t, 400, num(t, r, "intended"))
+	require.Equal(t, 400, num(t, r, "handshakes", "attempted")+num(t, r, "handshakes", "unsent"))
 }
 
 func TestBenchUnderLoss(t *testing.T) {

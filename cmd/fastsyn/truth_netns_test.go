@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -102,7 +103,7 @@ func dumpSYNs(t *testing.T, lab *dptest.Lab) (stop func(n int) []time.Time) {
 		require.NoError(t, err)
 		for {
 			_, ci, err := r.ReadPacketData()
-			if err == io.EOF || err == io.ErrUnexpectedEOF { // the last one is being written
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // the last one is being written
 				return at
 			}
 			require.NoError(t, err)
@@ -246,13 +247,20 @@ func TestTruth_PausedServer(t *testing.T) {
 		start    func(t *testing.T, lab *dptest.Lab) *dptest.Process
 		service  func(r *measure.Report) measure.Latency // from the time of the SYN
 	}{
-		{"http", "10.71.0.2:80", func(t *testing.T, lab *dptest.Lab) *dptest.Process { return nginx(t, lab) },
-			func(r *measure.Report) measure.Latency { return r.HTTP.Total }},
-		{"handshake", "10.71.0.77:80", func(t *testing.T, lab *dptest.Lab) *dptest.Process {
-			p := lab.Start(t, lab.PeerNS, command(t), "serve", "--port", "afpacket:"+lab.PeerIf, "--addr", "10.71.0.77/24", "--listen", ":80", "--dad", "200ms")
-			p.WaitFor(t, "listening on", patience)
-			return p
-		}, func(r *measure.Report) measure.Latency { return r.Latency }},
+		{
+			"http", "10.71.0.2:80",
+			func(t *testing.T, lab *dptest.Lab) *dptest.Process { return nginx(t, lab) },
+			func(r *measure.Report) measure.Latency { return r.HTTP.Total },
+		},
+		{
+			"handshake", "10.71.0.77:80",
+			func(t *testing.T, lab *dptest.Lab) *dptest.Process {
+				p := lab.Start(t, lab.PeerNS, command(t), "serve", "--port", "afpacket:"+lab.PeerIf, "--addr", "10.71.0.77/24", "--listen", ":80", "--dad", "200ms")
+				p.WaitFor(t, "listening on", patience)
+				return p
+			},
+			func(r *measure.Report) measure.Latency { return r.Latency },
+		},
 	} {
 		t.Run(tc.scenario, func(t *testing.T) {
 			lab := dptest.NewLab(t)
