@@ -436,6 +436,9 @@ func (c *Config) addressing() error {
 			if err != nil {
 				return flagError(flag, s, "want ADDRESS/LENGTH", "for example 10.0.0.3/24")
 			}
+			if flag == "pool" && p.Masked().Contains(ap.Addr()) {
+				return flagError(flag, s, "the peer, "+ap.Addr().String()+", is in it: that address would be ours", "leave it out of the pool, by smaller prefixes")
+			}
 			family = family || p.Addr().Is4() == ap.Addr().Is4()
 		}
 	}

@@ -97,11 +97,11 @@ func (c *Config) spoofedPool() error {
 	return nil
 }
 
-// spoofPrefix is the first pool of the family, shortened to the sources that a flood uses; invalid if there is none.
+// spoofPrefix is the first pool of the family, of which all sources of the flood are; invalid if there is none.
 func spoofPrefix(pools []string, v4 bool) netip.Prefix {
 	for _, s := range pools {
 		if p, err := netip.ParsePrefix(s); err == nil && p.Addr().Is4() == v4 {
-			return netip.PrefixFrom(p.Addr(), max(p.Bits(), p.Addr().BitLen()-16)).Masked()
+			return p.Masked()
 		}
 	}
 	return netip.Prefix{}
@@ -175,8 +175,8 @@ func (r *run) makeMixed(c *fastsyn.Config, info dataplane.Info) error {
 	r.gens = nil
 	j := &job{cfg: r.cfg, workers: r.job.workers, remote: r.job.remote, port: r.job.port, portName: r.job.portName, fail: r.job.fail}
 	j.cfg.plan, j.cfg.Count, j.cfg.Duration, j.cfg.Concurrency = constant(r.cfg.FloodRate), 0, 0, floodRing/8*r.cfg.Workers
-	c.RawAddrs = spoofPrefix(r.cfg.Pools, r.job.remote.Is4())
-	floods, err := r.newFloods(j, info, []string{c.RawAddrs.String()})
+	j.cfg.Pools = []string{spoofPrefix(r.cfg.Pools, r.job.remote.Is4()).String()}
+	floods, err := r.newFloods(j, info)
 	if err != nil {
 		return err
 	}

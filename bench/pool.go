@@ -30,6 +30,12 @@ func (p *pool) add(first wire.Addr, n uint64) {
 	p.n += n
 }
 
+// one is the first address alone.
+func (p pool) one() pool {
+	p.spans, p.n = []span{{p.spans[0].first, 1}}, 1
+	return p
+}
+
 // at is address i of the pool, below n.
 func (p *pool) at(i uint64) wire.Addr {
 	s := p.spans
@@ -40,13 +46,6 @@ func (p *pool) at(i uint64) wire.Addr {
 	a := s[0].first
 	a.Lo += i // within its prefix: no carry
 	return a
-}
-
-// one is the first address alone.
-func (p *pool) one() pool {
-	var out pool
-	out.add(p.at(0), 1)
-	return out
 }
 
 // sources are the addresses of the family of remote in addrs and pools. Of a prefix all but those

@@ -432,7 +432,7 @@ func (r *run) makeOpeners(c *fastsyn.Config, info dataplane.Info, locals pool) e
 }
 
 func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
-	floods, err := r.newFloods(r.job, info, r.cfg.Pools)
+	floods, err := r.newFloods(r.job, info)
 	if err != nil {
 		return err
 	}
@@ -445,14 +445,14 @@ func (r *run) makeFloods(c *fastsyn.Config, info dataplane.Info) error {
 }
 
 // newFloods makes the flood of each worker, on the terms of j.
-func (r *run) newFloods(j *job, info dataplane.Info, pools []string) (out []*flood, err error) {
+func (r *run) newFloods(j *job, info dataplane.Info) (out []*flood, err error) {
 	var picker *rss.Picker
 	if info.Queues > 1 || r.cfg.Ports != "" {
 		if picker, err = newPicker(info, r.cfg.portRanges...); err != nil {
 			return nil, err
 		}
 	}
-	from, err := invented(r.cfg.Addrs, pools, j.remote)
+	from, err := invented(j.cfg.Addrs, j.cfg.Pools, j.remote)
 	if err != nil {
 		return nil, err
 	}

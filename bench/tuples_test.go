@@ -195,6 +195,14 @@ func TestParsePorts(t *testing.T) {
 	require.ErrorContains(t, Config{Scenario: ScenarioEcho, Ports: "80"}.Validate(), "--ports 80: an echo knows no IP addresses")
 }
 
+// A pool that has the peer in it would make its address ours.
+func TestPoolWithThePeer(t *testing.T) {
+	c := Config{Port: "afpacket:veth0", Connect: "10.71.0.2:80", Addrs: []string{"10.71.0.1/24"}, Pools: []string{"10.128.0.0/10"}}
+	require.NoError(t, c.Validate())
+	c.Pools = []string{"10.64.0.0/10"}
+	require.ErrorContains(t, c.Validate(), "--pool 10.64.0.0/10: the peer, 10.71.0.2, is in it")
+}
+
 // Ports that were asked for are those that come, from pools of any size, in a flood as well.
 func TestPortsOfARun(t *testing.T) {
 	for _, name := range []string{ScenarioHandshake, ScenarioSYNFlood} {

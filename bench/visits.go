@@ -168,14 +168,13 @@ func (v *visitor) latencies(put func(name string, l *latency)) {
 }
 
 func (r *run) makeVisitors(c *fastsyn.Config, info dataplane.Info) error {
-	picker, err := newPicker(info)
+	picker, err := newPicker(info, r.cfg.portRanges...)
 	if err != nil {
 		return err
 	}
 	c.Engine.FastOpenCache = 16 // one address of ours, one of the server's
-	first := sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote)
 	for i := range r.cfg.Workers {
-		t, err := newTuples(picker, first.one(), r.job.remote, r.job.port, i, r.cfg.Seed)
+		t, err := newTuples(picker, sources(r.cfg.Addrs, r.cfg.Pools, r.job.remote).one(), r.job.remote, r.job.port, i, r.cfg.Seed)
 		if err != nil {
 			return err
 		}

@@ -256,5 +256,8 @@ func runBench(cmd *cobra.Command, o *benchFlags) (err error) {
 	if err == nil && r.Search != nil && r.Search.RatePerS == 0 {
 		err = fmt.Errorf("search: %s", r.Search)
 	}
+	if err == nil && r.Search != nil && r.Search.RatePerS == 0 {
+		err = fmt.Errorf("search: %s", r.Search)
+	}
 	return err
 }
