@@ -261,7 +261,7 @@ func (y *yard) table(results []outcome) string {
 	for i, p := range pairs {
 		o := &results[i]
 		fmt.Fprintf(&w, "%-62s %12s %12s %12s %12.2f  %s\n", p.name, number(o.median()), number(slices.Min(o.rates)), number(slices.Max(o.rates)),
-			o.median()/yardstick, verdict(&p, o.median(), yardstick))
+			o.median()/yardstick, pairVerdict(&p, o.median(), yardstick))
 	}
 	fmt.Fprintf(&w, "#\n# what limited, by the report nearest to the median\n")
 	for i, p := range pairs {
@@ -279,7 +279,7 @@ func (y *yard) memory() string {
 	return "the answering side owns the memory (zero-copy)"
 }
 
-func verdict(p *pair, median, yardstick float64) string {
+func pairVerdict(p *pair, median, yardstick float64) string {
 	got, text := median/yardstick, fmt.Sprintf("%.1fx", p.want)
 	if p.rate {
 		got, text = median, number(p.want)

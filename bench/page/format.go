@@ -1,11 +1,10 @@
 package page
 
 import (
-	"time"
-
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/fastsyn/fastsyn/bench"
