@@ -19,6 +19,9 @@ func (r *Report) Histogram(name string) (*hdrhistogram.Histogram, error) {
 	return h, nil
 }
 
+// Summarize is the summary of a histogram of nanoseconds that a report has.
+func Summarize(h *hdrhistogram.Histogram) Latency { return summarize(h) }
+
 // latency summarizes h under the name of its field in the report, where the histogram is kept too.
 func (r *Report) latency(name string, h *hdrhistogram.Histogram) Latency {
 	if h.TotalCount() > 0 {
