@@ -96,7 +96,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"mixed requests of handshakes", "http-requests", "--scenario http", Config{Scenario: ScenarioMixed, HTTPRequests: 2}},
 		{"mixed pipeline", "http-pipeline", "--http-requests", Config{Scenario: ScenarioMixed, Clients: ClientsHTTP, HTTPPipeline: 2}},
 		{"mixed without a pool", "pool", "198.19.0.0/16", with(func(c *Config) { c.Scenario = ScenarioMixed })},
-		{"mixed from its own pool", "addr", "outside of --pool", with(func(c *Config) { c.Scenario, c.Pools = ScenarioMixed, []string{"10.0.0.0/24"} })},
+		{"mixed from its own pool", "addr", "outside of --pool", with(func(c *Config) { c.Scenario, c.Pools = ScenarioMixed, []string{"10.0.0.0/29"} })},
 		{"mixed server of others", "evict-oldest", "fastsyn serve has it", with(func(c *Config) {
 			c.Scenario, c.Pools, c.EvictOldest = ScenarioMixed, []string{"198.19.0.0/16"}, true
 		})},

@@ -175,7 +175,8 @@ func (r *run) makeMixed(c *fastsyn.Config, info dataplane.Info) error {
 	r.gens = nil
 	j := &job{cfg: r.cfg, workers: r.job.workers, remote: r.job.remote, port: r.job.port, portName: r.job.portName, fail: r.job.fail}
 	j.cfg.plan, j.cfg.Count, j.cfg.Duration, j.cfg.Concurrency = constant(r.cfg.FloodRate), 0, 0, floodRing/8*r.cfg.Workers
-	j.cfg.Pools = []string{spoofPrefix(r.cfg.Pools, r.job.remote.Is4()).String()}
+	c.RawAddrs = spoofPrefix(r.cfg.Pools, r.job.remote.Is4())
+	j.cfg.Pools = []string{c.RawAddrs.String()}
 	floods, err := r.newFloods(j, info)
 	if err != nil {
 		return err
