@@ -342,7 +342,7 @@ func settled(s *dataplane.Stats, asked uint64) uint64 {
 // knownTuples are SYNs that met a record in another state than LISTEN or
 // SYN-RECEIVED: sources repeat by chance.
 func knownTuples(c *handshake.Counters) uint64 {
-	return c.Outcome[handshake.AnsweredChallenge] + c.Outcome[handshake.DropRateLimited]
+	return c.Outcome[handshake.AnsweredChallenge] + c.Outcome[handshake.DropRateLimited] - c.SynRepeatsLimited
 }
 
 func (rep *Report) equation(name string, left, right uint64) {

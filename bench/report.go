@@ -238,7 +238,7 @@ func CounterMap(c *handshake.Counters) map[string]uint64 {
 	m := map[string]uint64{
 		"segments": c.Segments,
 		"syn_in":   c.SynIn, "syn_acks": c.SynAcks, "cookies_sent": c.Cookies, "syn_dropped": c.SynDropped,
-		"syn_repeats": c.SynRepeats, "cookies_ok": c.CookiesOK, "cookies_bad": c.CookiesBad,
+		"syn_repeats": c.SynRepeats, "syn_repeats_limited": c.SynRepeatsLimited, "cookies_ok": c.CookiesOK, "cookies_bad": c.CookiesBad,
 		"accepted": c.Accepted, "half_open_reset": c.HalfOpenReset, "half_open_timed_out": c.HalfOpenTimedOut,
 		"half_open_replaced": c.HalfOpenReplaced, "half_open_closed": c.HalfOpenClosed, "cookie_no_room": c.CookieNoRoom,
 		"half_open_evicted": c.HalfOpenEvicted, "half_open_overflow": c.HalfOpenOverflow, "cookie_limited": c.CookieLimited,

@@ -11,6 +11,7 @@ type Counters struct {
 	// is counted in SynRepeats instead.
 	SynIn, SynAcks, Cookies, SynDropped uint64
 	SynRepeats                          uint64
+	SynRepeatsLimited                   uint64 // those of SynRepeats that came too soon for an answer: DropRateLimited
 	// ACKs checked for a cookie; one that another segment of the burst made needless counts as neither.
 	CookiesOK, CookiesBad uint64
 
@@ -70,6 +71,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Cookies += o.Cookies
 	c.SynDropped += o.SynDropped
 	c.SynRepeats += o.SynRepeats
+	c.SynRepeatsLimited += o.SynRepeatsLimited
 	c.CookiesOK += o.CookiesOK
 	c.CookiesBad += o.CookiesBad
 	c.Accepted += o.Accepted

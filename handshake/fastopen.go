@@ -271,6 +271,7 @@ func (e *Engine) handedOverRcvd(r *record, idx uint32, s *wire.Segment, i int) A
 func (e *Engine) repeatFastSYN(r *record, idx uint32, s *wire.Segment, i int) Action {
 	e.ctr.SynRepeats++
 	if e.now64-r.last < answerSpacing {
+		e.ctr.SynRepeatsLimited++
 		return e.count(DropRateLimited)
 	}
 	r.last = e.now64

@@ -312,6 +312,7 @@ func (e *Engine) synRcvdSYN(r *record, idx uint32, s *wire.Segment, i int, inWin
 	case s.Seq+1 == r.rcvNxt && s.Flags&wire.FlagFIN == 0: // the same SYN again
 		e.ctr.SynRepeats++
 		if e.now64-r.last < answerSpacing {
+			e.ctr.SynRepeatsLimited++
 			return e.count(DropRateLimited) // LSN-006
 		}
 		r.last = e.now64

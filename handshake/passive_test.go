@@ -104,6 +104,7 @@ func TestLSN_006_RepeatedSyn(t *testing.T) {
 		S mss=9 ts=54 ws=3     | SA seq=0 ack=1 ecr=50 sack mss=1460 !ws | SYN-RECEIVED  # LSN-007
 	`)
 	require.EqualValues(t, 4, k.e.Counters().SynRepeats)
+	require.EqualValues(t, 2, k.e.Counters().SynRepeatsLimited)
 	require.EqualValues(t, 1, k.e.Counters().SynIn)
 	// The SYN-ACK timer started anew.
 	k.play(`
