@@ -217,7 +217,7 @@ func (e *Engine) synSent(r *record, idx uint32, s *wire.Segment, i int) Action {
 // that is left to who carries it, and may have text to send along.
 func (e *Engine) opened(r *record, s *wire.Segment, i int) Action {
 	if r.flags2&flagStream != 0 {
-		e.events[len(e.events)-1].Len = 1
+		e.events[len(e.events)-1].Off = 1
 		return e.count(Answered)
 	}
 	e.ack(r, s, i)

@@ -44,7 +44,7 @@ const (
 // until EndBurst.
 type Event struct {
 	Flow     FlowID
-	Off, Len uint32   // EventEstablished of a stream: Len bytes of the text given to ConnectText are not acknowledged
+	Off, Len uint32   // EventEstablished of a stream: Len bytes of the text given to ConnectText are not acknowledged; Off is 1 if a SYN-ACK wants an ACK
 	ISS, IRS wire.Seq // EventEstablished: both initial sequence numbers
 	RTT      uint32   // EventEstablished, EventConfirmed: 64 ns ticks, 0 when there is no valid sample
 	Seg      int16    // index into the burst, -1 for events from timers

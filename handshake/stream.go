@@ -74,7 +74,7 @@ func (e *Engine) Stream(ev *Event, s *Stream) {
 	if r.shifts&bitECN != 0 {
 		s.Has |= StreamECN
 	}
-	if ev.Len != 0 {
+	if ev.Off != 0 {
 		s.Has |= StreamSYN
 	}
 	if r.flags&flagRetrans != 0 {

@@ -146,7 +146,11 @@ func (o *labFlags) play(cmd *cobra.Command, names []string) error {
 		return bad
 	}
 	if o.json != "-" {
-		_, _ = fmt.Fprintf(out, "%d scenarios, all as they should be, in %.1f s against Linux %s\n", len(names), time.Since(begin).Seconds(), r.Kernel)
+		what := fmt.Sprintf("%d scenarios, all as they should be", len(names))
+		if len(names) == 1 {
+			what = "as it should be"
+		}
+		_, _ = fmt.Fprintf(out, "%s, in %.1f s against Linux %s\n", what, time.Since(begin).Seconds(), r.Kernel)
 	}
 	return nil
 }

@@ -33,7 +33,8 @@ func newRoot() *cobra.Command {
 
 Its addresses must not be addresses of the kernel on the same link: the kernel
 would reset connections that it knows nothing of.
-` + exitHelp,
+` + exitHelp + `
+Of compare also 4: a condition of --fail-if holds.`,
 		Example: `  # How many handshakes per second can this machine do? No set-up, no root.
   fastsyn bench
 

@@ -137,3 +137,28 @@ func TestConnectTextBuffers(t *testing.T) {
 	require.ErrorContains(t, p.server.Listen(wire.Addr{}, 80, app), "FastOpen 65536")
 	require.ErrorIs(t, p.server.engine.FastOpen(wire.Addr{}, 80, 1), handshake.ErrNoListener, "nothing is left behind")
 }
+
+// The SYN-ACK is acknowledged at once, also when the answer came in the same burst and does not ask
+// for it: until then the server may not count on its peer (RFC 9293 §3.10.7.3, TFO-014).
+func TestTFO_014_SynAckIsAcknowledgedBehindText(t *testing.T) {
+	src := &fastSource{t: t, tup: wire.Tuple{Remote: wire.Addr4(0x0a000001), Local: wire.Addr4(0x0a000002), RemotePort: 80, LocalPort: 5000}}
+	p := newPair(t, handshake.Config{FastOpenCache: 16}, src)
+	confirmed, answered := 0, 0
+	app, err := p.server.AddApp(Callbacks{
+		FastOpen:  4,
+		Confirmed: func(*Flow) { confirmed++ },
+		Data:      func(f *Flow, _ []byte) { require.Equal(t, 6, f.Write([]byte("answer"))) },
+	})
+	require.NoError(t, err)
+	require.NoError(t, p.server.Listen(wire.Addr{}, 80, app))
+	src.app, err = p.client.AddApp(Callbacks{Data: func(*Flow, []byte) { answered++ }})
+	require.NoError(t, err)
+	for i := range 2 {
+		src.text = []byte("question")
+		for range 40 { // 80 µs: no delayed ACK is due
+			p.step()
+		}
+		require.Equal(t, i+1, answered)
+	}
+	require.Equal(t, 1, confirmed, "of the second, which came with text")
+}
