@@ -19,24 +19,12 @@ const maxReport = 1 << 30
 // replayed gives cmd the flag --replay: the settings of a report.
 func replayed(cmd *cobra.Command) *cobra.Command {
 	file := cmd.Flags().String("replay", "", "run what a report (`FILE`, JSON) was made with: the settings and the seed; flags given here win")
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *file == "" {
-			return run(cmd, args)
-		}
+	return settled(cmd, file, func(cmd *cobra.Command) (*settings, error) {
 		if cmd.Flags().Changed("config") {
-			return usagef("--replay and --config: give one of them; flags change single settings of either")
+			return nil, usagef("--replay and --config: give one of them; flags change single settings of either")
 		}
-		s, err := reportSettings(*file, cmd)
-		if err != nil {
-			return err
-		}
-		if err := s.apply(cmd); err != nil {
-			return err
-		}
-		return s.blame(cmd, run(cmd, args))
-	}
-	return cmd
+		return reportSettings(*file, cmd)
+	})
 }
 
 // reportSettings are those that the report in a file was made with.

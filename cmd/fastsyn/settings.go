@@ -225,16 +225,23 @@ func (s *settings) blame(cmd *cobra.Command, err error) error {
 // configured gives cmd the flag --config, a file of settings.
 func configured(cmd *cobra.Command) *cobra.Command {
 	file := cmd.Flags().String("config", "", "read settings from a YAML `FILE` whose keys are the names of these flags; flags given here win")
+	return settled(cmd, file, func(cmd *cobra.Command) (*settings, error) {
+		text, err := openSettings("config", *file, cmd.InOrStdin())
+		if err != nil {
+			return nil, err
+		}
+		return parseSettings(*file, text)
+	})
+}
+
+// settled runs cmd with the settings of a file, if one is named.
+func settled(cmd *cobra.Command, file *string, read func(*cobra.Command) (*settings, error)) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *file == "" {
 			return run(cmd, args)
 		}
-		text, err := openSettings("config", *file, cmd.InOrStdin())
-		if err != nil {
-			return err
-		}
-		s, err := parseSettings(*file, text)
+		s, err := read(cmd)
 		if err != nil {
 			return err
 		}
