@@ -24,6 +24,9 @@ func besieged(t *testing.T, c Config) *Report {
 	}
 	if c.FloodRate == 0 {
 		c.FloodRate = 40_000
+		if raceBuild { // which is ten times slower, and would be overrun
+			c.FloodRate = 4000
+		}
 	}
 	r := measure(t, c)
 	m := &r.Mixed
@@ -53,7 +56,7 @@ func TestMixedServed(t *testing.T) {
 			c.InitialRTO, c.SYNRetries = 20*time.Millisecond, 20 // a wire that overflows while its reader sleeps loses no client for good
 			r := besieged(t, c)
 			m := &r.Mixed
-			require.Equal(t, m.Flooded.Attempted, m.Flooded.Done)
+			require.Equal(t, m.Flooded.Attempted, m.Flooded.Done, "%+v %+v %v", r.Handshakes, r.HTTP, r.Drops)
 			require.InDelta(t, 1, m.Kept, 1e-9)
 			require.Equal(t, uint64(2000), m.Accepted.Flows)
 			require.Equal(t, m.Flooded.Done, m.Flooded.Options.Flows)

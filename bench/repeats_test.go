@@ -97,7 +97,10 @@ func TestLimiterOfPorts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := time.Duration(0)
-	c := Config{Duration: time.Hour, Close: CloseFIN, TimeWait: time.Hour, Workers: 1, Seed: 1, Polling: "adaptive", Pin: "off"}
+	c := Config{
+		Duration: time.Hour, Close: CloseFIN, TimeWait: time.Hour, Workers: 1, Seed: 1, Polling: "adaptive", Pin: "off",
+		NoTimestamps: true,
+	} // with which a tuple can be taken over from TIME-WAIT after a second
 	r, err := Run(ctx, c, func(p Progress) {
 		switch {
 		case p.Done < lastPort-firstPort+1:

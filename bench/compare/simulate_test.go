@@ -103,6 +103,9 @@ var calm = world{rate: 150, latency: 100e3, spread: 0.05, failed: 0.02, seconds:
 // Two runs of the same thing are told apart about as seldom as the confidence says, whether their seconds are
 // independent or alike, steady or not; and of a true difference the interval is right as often as it says.
 func TestOneRunPerSide(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of simulated runs: not in short runs")
+	}
 	metrics := map[string]float64{"rate": 0, "mean": 0, "p50": 0, "p90": 0, "p99": 0, "failed": 0}
 	const n = 120
 	for name, w := range map[string]world{
@@ -133,6 +136,9 @@ func TestOneRunPerSide(t *testing.T) {
 
 // What runs differ by is seen with several runs, and is not with one: that is why the text says so.
 func TestSeveralRunsPerSide(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of simulated runs: not in short runs")
+	}
 	w := world{rate: 100, latency: 100e3, spread: 0.01, between: 0.05, failed: 0.02, seconds: 6}
 	metrics := map[string]float64{"rate": 0, "p50": 0, "p99": 0, "failed": 0}
 	for _, runs := range []int{3, 5} {

@@ -75,6 +75,9 @@ addEventListener("load", function () {
 // A browser shows the page as meant: script and style pass its policy, nothing is wider than the
 // screen, and no label covers another, on a phone and on a desk.
 func TestChromium(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser: not in short runs")
+	}
 	dptest.Need(t, "chromium")
 	all := fixture()
 	all.Search = trials()
@@ -99,6 +102,9 @@ func TestChromium(t *testing.T) {
 
 // On paper the page is several sheets, with what is folded on the screen.
 func TestPrint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser: not in short runs")
+	}
 	dptest.Need(t, "chromium")
 	dir := t.TempDir()
 	file, pdf := filepath.Join(dir, "report.html"), filepath.Join(dir, "report.pdf")
