@@ -92,6 +92,7 @@ func TestMixedCrossover(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", c.config.Settings()), func(t *testing.T) {
 			c.config.SYNRetries, c.config.InitialRTO = 1, 20*time.Millisecond
+			c.config.FloodRate = 40_000
 			c.config.Concurrency = 48 // fewer than there are half-opens, so that the calm half loses nobody, whatever the machine does
 			if c.why == "syn_limit" { // the calm half needs it too
 				c.config.SYNLimit = "5000/1200"
