@@ -92,8 +92,11 @@ func TestLimiterOfAFullRing(t *testing.T) {
 	require.NotZero(t, stageOf(t, r, "sent").Lost["tx_ring_full"]+stageOf(t, r, "return").Lost["tx_ring_full"])
 }
 
-// All ports of the one address are in TIME-WAIT, for an hour. The run goes on for as long as it took to get there.
+// All ports of the one address are in TIME-WAIT, for an hour. The run goes on for four times as long as it took to get there.
 func TestLimiterOfPorts(t *testing.T) {
+	if raceBuild {
+		t.Skip("the search through all ports takes many times as long as the waits between searches, which are what is counted")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := time.Duration(0)
@@ -106,7 +109,7 @@ func TestLimiterOfPorts(t *testing.T) {
 		case p.Done < lastPort-firstPort+1:
 		case out == 0:
 			out = p.Elapsed
-		case p.Elapsed >= 2*out:
+		case p.Elapsed >= 5*out:
 			cancel()
 		}
 	})
