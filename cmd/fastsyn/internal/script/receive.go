@@ -119,8 +119,12 @@ func (r *runner) repeated(a *answer) bool {
 	if !r.sub.WallClock() {
 		return false
 	}
+	least := again
+	if a.flags&^wire.FlagPSH == wire.FlagSYN {
+		least = 0 // two clock ticks behind a segment with a bad ACK or a reset (tcp_rcv_synsent_state_process)
+	}
 	for _, h := range r.heard {
-		if h.a.same(a) && time.Since(h.at) >= again {
+		if h.a.same(a) && time.Since(h.at) >= least {
 			r.take(a)
 			r.note("    (that was a retransmission)")
 			return true
