@@ -15,7 +15,7 @@ import (
 
 // The SYNs of profiles as tshark dissects them beyond a veth pair, where a kernel accepts every
 // one; and linux is what this kernel sends, but for the scale, which it chooses by its memory.
-func TestInterop_ClientProfiles(t *testing.T) {
+func TestKernel_ClientProfiles(t *testing.T) {
 	interop(t, "tcpdump", "tshark")
 	lab := dptest.NewLab(t)
 	acceptLoop(t, lab, ":80")

@@ -106,7 +106,7 @@ func memory(t *testing.T) int {
 
 // Ten thousand slow clients at a time: each gets its own text back, and what they
 // cost together is bounded.
-func TestInterop_DAT_014_TenThousandSlowConnections(t *testing.T) {
+func TestCrowd_DAT_014_TenThousandSlowConnections(t *testing.T) {
 	interop(t)
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
@@ -154,7 +154,7 @@ func TestInterop_DAT_014_TenThousandSlowConnections(t *testing.T) {
 
 // A thousand connections that end while text goes both ways leave no flow, no text, no sender
 // and no timer behind, however they end.
-func TestInterop_RST_014_KAL_005_ThousandKilled(t *testing.T) {
+func TestCrowd_RST_014_KAL_005_ThousandKilled(t *testing.T) {
 	interop(t, "iptables")
 	const n = 1000
 	// Small windows: a thousand large ones are more than the ring of the interface holds, and then

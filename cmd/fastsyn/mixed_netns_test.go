@@ -19,7 +19,7 @@ import (
 
 // Clients under a flood of the same queue, against a kernel with a backlog of 64: with its SYN cookies all of them
 // are served, without them few. Its own counters say why.
-func TestInterop_MixedKernelListener(t *testing.T) {
+func TestKernel_MixedListener(t *testing.T) {
 	interop(t)
 	for _, cookies := range []bool{true, false} {
 		t.Run("syncookies="+strconv.FormatBool(cookies), func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestInterop_MixedKernelListener(t *testing.T) {
 
 // Visits to a kernel listener with Fast Open that echoes, over a path with delay: it counts the cookies and the texts
 // on SYNs as we do, and answers a repeat visit a handshake sooner.
-func TestInterop_FastOpenVisitsKernel(t *testing.T) {
+func TestKernel_FastOpenVisits(t *testing.T) {
 	interop(t, "tcpdump", "tshark")
 	for _, six := range []bool{false, true} {
 		t.Run("ipv6="+strconv.FormatBool(six), func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestInterop_FastOpenVisitsKernel(t *testing.T) {
 
 // A kernel that answers every SYN by a cookie keeps options in the stamps, and without those none but the MSS, to the next
 // size that it knows; one that keeps SYNs keeps them all.
-func TestInterop_CookieServerKernel(t *testing.T) {
+func TestKernel_CookieServer(t *testing.T) {
 	interop(t)
 	lab := dptest.NewLab(t)
 	acceptLoop(t, lab, ":80")
