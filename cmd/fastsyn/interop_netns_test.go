@@ -458,7 +458,7 @@ func TestInterop_RTX_002_TimedOut(t *testing.T) {
 }
 
 // Ten percent lost each way: every handshake still completes.
-func TestInterop_Loss(t *testing.T) {
+func TestKernel_Loss(t *testing.T) {
 	interop(t, "iptables")
 	lossy := func(t *testing.T) *dptest.Lab {
 		lab := dptest.NewLab(t)
